@@ -1,0 +1,61 @@
+# Everything that a person runs here. `make` alone shows the list.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := 0.13.9
+EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
+DEMO   := $(BIN)/python -m ora2sf_demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo servers lab test lint format lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
+	@$(DEMO) run $(if $(RUN_ID),--run-id $(RUN_ID))
+
+servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
+	@$(DEMO) serve
+
+lab: $(VENV)/.lab  ## JupyterLab on the demo servers
+	@$(DEMO) with $(BIN)/jupyter lab --notebook-dir=notebooks
+
+test: $(VENV)/.test  ## all tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+
+format: $(VENV)/.test  ## let ruff write the code's form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(VENV)/.uv  ## newest versions into requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
+
+clean:  ## forget the demo's source, org and environment; runs in outputs/ stay
+	@rm -rf .demo $(VENV)
+
+$(VENV)/.uv: Makefile
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.uv pyproject.toml requirements.lock
+	@$(EXTRAS) '.[demo]'
+	@touch $@
+
+$(VENV)/.lab: $(VENV)/.demo
+	@$(EXTRAS) '.[demo,lab]'
+	@$(BIN)/jupyter labextension disable "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@

@@ -1,0 +1,269 @@
+"""Rows → CSV files cut by rows and by bytes, hashed, atomic; result files → rows.
+
+Files are gzip on disk and plain on the wire: UTF-8, LF, no byte order mark, one header line with the
+API names in their exact case
+(https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/datafiles_prepare_csv.htm).
+The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+import polars as pl
+from isal import igzip, igzip_threaded
+
+from ora2sf.convert import Rejected
+from ora2sf.errors import RunFolderError
+from ora2sf.ledger import Batch
+
+#: Salesforce advises at most 100 MB of CSV for a job, because 150 MB is the limit after base64
+#: (Bulk API 2.0 guide: Upload Job Data).
+MAX_BYTES = 100_000_000
+_SMALL_BLOCK = 256
+
+
+class BatchWriter:
+    """Writes staged rows to ``<folder>/<stem>_<number>.csv.gz``, in the order they come.
+
+    Args:
+        folder: where the files go.
+        stem: the start of their names.
+        header: the field names; also the columns that are written.
+        key: the column of the external id.
+        batch_size: rows in a file; every file but the last is full unless ``max_bytes`` cuts it.
+        max_bytes: bytes in a file before compression.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stem: str,
+        header: tuple[str, ...],
+        key: str,
+        batch_size: int,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._folder, self._stem, self._header, self._key = folder, stem, header, key
+        self._batch_size, self._max_bytes = batch_size, max_bytes
+        self._head = (",".join(header) + "\n").encode()
+        self._open: _OpenFile | None = None
+        self.batches: list[Batch] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Adds rows; a file that is full is closed and the next one begun."""
+        while rows.height:
+            file = self._open = self._open or _OpenFile(self._path(len(self.batches) + 1), self._head)
+            taken = file.take(
+                rows.head(self._batch_size - file.rows).select(self._header), self._key, self._max_bytes
+            )
+            rows = rows.slice(taken)
+            if file.rows == self._batch_size or taken == 0:
+                self._close(file)
+
+    def finish(self) -> list[Batch]:
+        """Closes the last file and returns all of them."""
+        if self._open:
+            self._close(self._open)
+        return self.batches
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{self._stem}_{number:05d}.csv.gz"
+
+    def _close(self, file: _OpenFile) -> None:
+        self._open = None
+        file.close()
+        self.batches.append(
+            Batch(
+                number=len(self.batches) + 1,
+                file=file.path.name,
+                rows=file.rows,
+                bytes=file.bytes,
+                sha256=file.hash.hexdigest(),
+                first_key=file.first_key,
+                last_key=file.last_key,
+            )
+        )
+
+
+class _OpenFile:
+    """One file being written, under a name that nobody takes for a whole one."""
+
+    def __init__(self, path: Path, head: bytes) -> None:
+        self.path, self._part = path, path.with_name(path.name + ".part")
+        self._stream: BinaryIO = igzip_threaded.open(self._part, "wb", compresslevel=1, threads=1)
+        self.rows = self.bytes = 0
+        self.hash = hashlib.sha256()
+        self.first_key = self.last_key = ""
+        self._head_bytes = len(head)
+        self._write(head)
+
+    def take(self, rows: pl.DataFrame, key: str, max_bytes: int) -> int:
+        """Writes as many of the rows as fit and returns their number."""
+        block = encode(rows)
+        while self.bytes + len(block) > max_bytes:
+            if rows.height <= _SMALL_BLOCK and self.rows:
+                return 0
+            if rows.height == 1:
+                raise RunFolderError(
+                    f"The row with key {rows[key][0]} has {len(block):,} bytes: more than a batch may have.",
+                    "Leave a long text field out of the table file, or raise the limit of bytes.",
+                )
+            rows = rows.head(rows.height // 2)
+            block = encode(rows)
+        self._write(block)
+        self.first_key = self.first_key if self.rows else rows[key][0]
+        self.last_key = rows[key][-1]
+        self.rows += rows.height
+        return rows.height
+
+    def _write(self, block: bytes) -> None:
+        self._stream.write(block)
+        self.hash.update(block)
+        self.bytes += len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        with self._part.open("rb") as done:
+            os.fsync(done.fileno())
+        self._part.replace(self.path)
+
+
+def encode(rows: pl.DataFrame) -> bytes:
+    """Rows as CSV lines without a header; null is an empty cell."""
+    buffer = io.BytesIO()
+    rows.write_csv(buffer, include_header=False)
+    return buffer.getvalue()
+
+
+def read_batch(path: Path) -> pl.DataFrame:
+    """A staged file as text columns; an empty cell is null."""
+    with igzip.open(path, "rb") as stream:
+        return pl.read_csv(stream.read(), infer_schema=False)
+
+
+def without_rows(
+    folder: Path, batches: list[Batch], drop: Iterator[int], writer: BatchWriter
+) -> Iterator[pl.DataFrame]:
+    """Writes the batches again without some rows; yields the dropped rows.
+
+    Args:
+        folder: where the batches are; each old file is removed once it has been read.
+        drop: ascending positions, 0 being the first row of the first batch.
+    """
+    following = next(drop, None)
+    start = 0
+    for batch in batches:
+        rows = read_batch(folder / batch.file)
+        here: list[int] = []
+        while following is not None and following < start + batch.rows:
+            here.append(following - start)
+            following = next(drop, None)
+        mask = pl.Series([False]).new_from_index(0, rows.height).scatter(here, values=True)
+        yield rows.filter(mask)
+        writer.add(rows.filter(~mask))
+        (folder / batch.file).unlink()
+        start += batch.rows
+
+
+class PlainText:
+    """The plain text of a staged file as a request body: read in blocks, length known, constant memory.
+
+    Args:
+        path: a ``.csv`` or ``.csv.gz`` file.
+        size: bytes of plain text; by default taken from the file.
+
+    Raises:
+        RunFolderError: the file ends before ``size`` bytes: it is damaged.
+    """
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        self._path = path
+        self._size = plain_size(path) if size is None else size
+        self._left = self._size
+        self._stream: BinaryIO = igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(1 << 20):
+            yield block
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes."""
+        block: bytes = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0 or (self._left and not block and size):
+            raise RunFolderError(
+                f"{self._path} does not hold the {self._size:,} bytes that were staged: it was changed or damaged.",
+                "Extract again with a new run_id.",
+            )
+        return block
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._stream.close()
+
+
+def plain_size(path: Path) -> int:
+    """Bytes of plain text in a file; gzip keeps it in its last four bytes (RFC 1952, ISIZE)."""
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as stream:
+        stream.seek(-4, os.SEEK_END)
+        return int.from_bytes(stream.read(4), "little")
+
+
+@dataclass(frozen=True)
+class ResultCount:
+    """Rows of a result file, and how many of them Salesforce created."""
+
+    rows: int
+    created: int
+
+
+def count_results(path: Path) -> ResultCount:
+    """Counts the rows of a result file; an empty file (Salesforce may answer 204) has none."""
+    if path.stat().st_size == 0:
+        return ResultCount(0, 0)
+    lines = pl.scan_csv(path, infer_schema=False)
+    created = pl.lit(0)
+    if "sf__Created" in lines.collect_schema().names():
+        created = (pl.col("sf__Created") == "true").sum()
+    rows, made = lines.select(pl.len(), created.alias("created")).collect().row(0)
+    return ResultCount(int(rows), int(made))
+
+
+class RejectedFile:
+    """``<table>_rejected.csv``: one line per rejected row, written under a temporary name until it is whole."""
+
+    HEADER = ("row", "key", "field", "rule", "value", "also")
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._part = path, path.with_name(path.name + ".part")
+        self._stream: TextIO = self._part.open("w", encoding="utf-8", newline="")
+        # everything quoted: csv leaves a lone CR unquoted otherwise
+        self._csv = csv.writer(self._stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        self._csv.writerow(self.HEADER)
+        self.rows = 0
+
+    def add(self, rejected: Iterable[Rejected]) -> None:
+        """Writes rejected rows."""
+        for one in rejected:
+            self._csv.writerow((one.row, one.key, one.field, one.rule, one.value, one.also))
+            self.rows += 1
+
+    def finish(self) -> None:
+        """Gives the file its name."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        self._part.replace(self._path)

@@ -1,0 +1,234 @@
+"""Connections by name: ``AIRFLOW_CONN_<ID>`` in the environment, or a private ``connections.toml``.
+
+The environment variable holds what Airflow itself writes there, a URI or a JSON object, so the same
+notebook runs under Airflow, papermill and JupyterLab without importing Airflow
+(https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from ora2sf.errors import ConnectionFieldError
+
+ENV_PREFIX = "AIRFLOW_CONN_"
+FILE_VARIABLE = "ORA2SF_CONNECTIONS"
+FILE_NAME = "connections.toml"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_SECRET_WORDS = ("secret", "password", "token", "private", "key")
+
+
+class Connection(BaseModel):
+    """One named connection; the password never shows in ``repr``, ``str`` or a traceback.
+
+    The fields are Airflow's: ``host``, ``port``, ``schema`` (here ``schema_``), ``login``, ``password``
+    and free ``extra`` values.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+    conn_id: str
+    conn_type: str = ""
+    description: str = Field(default="", repr=False)
+    host: str = ""
+    port: int | None = None
+    schema_: str = Field(default="", alias="schema")
+    login: str = ""
+    password: SecretStr = SecretStr("")
+    extra: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+    def need(self, field: str, meaning: str) -> str:
+        """The text of a field.
+
+        Raises:
+            ConnectionFieldError: the field is empty; the message says what belongs there.
+        """
+        value = self.password.get_secret_value() if field == "password" else getattr(self, field)
+        text = str(value or "").strip()
+        if not text:
+            raise ConnectionFieldError(
+                f"Connection '{self.conn_id}' has no {field}: {meaning} belongs there.",
+                f"Set {field} in {ENV_PREFIX}{self.conn_id.upper()} or in {FILE_NAME} under [{self.conn_id}].",
+            )
+        return text
+
+    def base_url(self) -> str:
+        """``scheme://host[:port]`` without a trailing slash, for an HTTP server.
+
+        Raises:
+            ConnectionFieldError: no host, or plain http to a host that is not this machine: the client
+                secret would travel readable.
+        """
+        host = self.need("host", "the My Domain address, such as https://example.my.salesforce.com,")
+        scheme = self.schema_ if self.schema_ in {"http", "https"} else "https"
+        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+        port = parts.port or self.port
+        name = parts.hostname or ""
+        if parts.scheme == "http" and name not in _LOOPBACK:
+            raise ConnectionFieldError(
+                f"Connection '{self.conn_id}' uses plain http to {name}: the secret would be readable on the way.",
+                "Use https:// in host; plain http is accepted for 127.0.0.1 only.",
+            )
+        shown = f"[{name}]" if ":" in name else name
+        return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+    def secrets(self) -> Iterator[str]:
+        """Every value of this connection that must not appear in an output."""
+        yield self.password.get_secret_value()
+        for key, value in self.extra.items():
+            if isinstance(value, str) and any(word in key.lower() for word in _SECRET_WORDS):
+                yield value
+
+
+def get_connection(conn_id: str) -> Connection:
+    """The connection of that name, from the environment first, then from ``connections.toml``.
+
+    Raises:
+        ConnectionFieldError: there is none, or it cannot be read; the text never quotes its value.
+    """
+    variable = ENV_PREFIX + conn_id.upper()
+    if value := os.environ.get(variable, "").strip():
+        return _from_environment(conn_id, variable, value)
+    path = connections_file()
+    entries = _read_file(path) if path else {}
+    if conn_id in entries:
+        return _build(conn_id, entries[conn_id], f"{path} [{conn_id}]")
+    known = ", ".join(sorted(entries)) or "none"
+    raise ConnectionFieldError(
+        f"There is no connection '{conn_id}': {variable} is not set, and "
+        + (f"{path} names only: {known}." if path else f"no {FILE_NAME} was found."),
+        f"Export {variable} as Airflow writes it (a URI or JSON), or add [{conn_id}] to {FILE_NAME} "
+        f"(its place: ${FILE_VARIABLE}, or the project's folder; mode 0600).",
+    )
+
+
+def connections_file() -> Path | None:
+    """``$ORA2SF_CONNECTIONS``, or ``connections.toml`` in the project's folder, if it exists."""
+    if named := os.environ.get(FILE_VARIABLE):
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise ConnectionFieldError(
+                f"{FILE_VARIABLE} names {path}, which is not a file.",
+                f"Correct {FILE_VARIABLE}, or start the demo servers, which write theirs.",
+            )
+        return path
+    path = project_root() / FILE_NAME
+    return path if path.is_file() else None
+
+
+def project_root() -> Path:
+    """The project's folder: ``$ORA2SF_HOME``, or the nearest folder upwards that holds ``tables/``.
+
+    Looked for from the working directory, then from this package, so that a notebook finds it wherever
+    its kernel was started.
+    """
+    if named := os.environ.get("ORA2SF_HOME"):
+        return Path(named).expanduser().resolve()
+    for start in (Path.cwd(), Path(__file__).resolve()):
+        for folder in (start, *start.parents):
+            if (folder / "tables").is_dir() and (folder / "notebooks").is_dir():
+                return folder
+    return Path.cwd()
+
+
+def known_secrets() -> set[str]:
+    """Every secret of every connection in reach, also in the encodings in which it could show up."""
+    found: set[str] = set()
+    for variable, value in os.environ.items():
+        if variable.startswith(ENV_PREFIX) and value.strip():
+            found.update(_from_environment(variable.removeprefix(ENV_PREFIX), variable, value).secrets())
+    path = connections_file()
+    for conn_id, entry in (_read_file(path) if path else {}).items():
+        found.update(_build(conn_id, entry, str(path)).secrets())
+    return {form for secret in found if secret for form in _encodings(secret)}
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    yield secret
+    yield quote(secret, safe="")
+    yield quote_plus(secret)
+    yield repr(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    yield base64.b64encode(secret.encode()).decode()
+
+
+def _from_environment(conn_id: str, variable: str, value: str) -> Connection:
+    if not value.lstrip().startswith("{"):
+        return _build(conn_id, _parse_uri(value, variable), variable)
+    try:
+        entry = json.loads(value)
+    except ValueError:
+        raise ConnectionFieldError(
+            f"{variable} starts like JSON but is not valid JSON.",
+            'Write it as {"conn_type": "...", "host": "...", "login": "...", "password": "..."}.',
+        ) from None
+    return _build(conn_id, entry, variable)
+
+
+def _parse_uri(uri: str, variable: str) -> dict[str, Any]:
+    """``conn_type://login:password@host:port/schema?extra=...``, percent-encoded, as Airflow writes it."""
+    try:
+        parts = urlsplit(uri)
+        entry: dict[str, Any] = {
+            "conn_type": parts.scheme,
+            "login": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "host": unquote(parts.hostname or ""),
+            "port": parts.port,
+            "schema": unquote(parts.path.removeprefix("/")),
+        }
+    except ValueError:
+        raise ConnectionFieldError(
+            f"{variable} is not a connection URI.",
+            "Write conn_type://login:password@host:port/schema with special characters percent-encoded.",
+        ) from None
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    entry["extra"] = query.pop("__extra__", None) or query
+    return entry
+
+
+def _build(conn_id: str, entry: object, where: str) -> Connection:
+    if not isinstance(entry, Mapping):
+        raise ConnectionFieldError(
+            f"{where} is not a table of fields.", "Write host, login, password … as fields."
+        )
+    fields = {key: value for key, value in entry.items() if value is not None}
+    try:
+        if isinstance(fields.get("extra"), str):
+            fields["extra"] = json.loads(fields["extra"] or "{}")
+        return Connection.model_validate({"conn_id": conn_id, **fields})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)
+        )
+        raise ConnectionFieldError(
+            f"{where} cannot be read as a connection: {problems}.",
+            "Allowed fields: conn_type, description, host, port, schema, login, password, extra.",
+        ) from None
+    except ValueError:
+        raise ConnectionFieldError(
+            f"extra of {where} is not valid JSON.", "Write extra as a JSON object."
+        ) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise ConnectionFieldError(
+            f"{path} can be read by other users of this machine.",
+            f"chmod 600 {path}",
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        place = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8"
+        raise ConnectionFieldError(f"{path} is not valid TOML: {place}.", "Correct that line.") from None

@@ -1,0 +1,171 @@
+"""The papermill engine ``ora2sf``: the same execution, with nothing secret in what it leaves behind.
+
+Beside papermill's own engine it encrypts the line to the kernel, replaces secrets before an output reaches
+disk or log, lets SIGTERM interrupt the kernel (so that ``finally`` runs there), joins the pieces of a
+stream, says the truth about an execution that did not come to its end, and keeps every execution with its
+HTML under its time. (https://papermill.readthedocs.io/en/latest/extending-entry-points.html)
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import nbformat
+from nbconvert import HTMLExporter
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, NotebookExecutionManager
+from papermill.log import logger
+from traitlets.config import Config
+
+from ora2sf.connections import known_secrets
+
+REPLACEMENT = "[secret]"
+#: Tokens are made while a notebook runs, so they are known by their form: Salesforce's session ids
+#: (org id, "!", rest), JSON web tokens, and whatever follows an Authorization header.
+_TOKENS = re.compile(
+    r"00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{8,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|(?<=Bearer )[A-Za-z0-9!._~+/=-]{8,}"
+    r"|(?<=Basic )[A-Za-z0-9+/=]{8,}"
+)
+
+
+class Redactor:
+    """Replaces secrets in anything that a notebook holds.
+
+    Args:
+        secrets: texts to replace, longest first.
+    """
+
+    def __init__(self, secrets: set[str]) -> None:
+        self._known = sorted(secrets, key=len, reverse=True)
+
+    def clean(self, value: Any) -> Any:
+        """The same value without secrets; lists and mappings are cleaned in place."""
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, dict):
+            for key in list(value):
+                value[key] = self.clean(value[key])
+        elif isinstance(value, list):
+            value[:] = [self.clean(item) for item in value]
+        return value
+
+    def _text(self, text: str) -> str:
+        for secret in self._known:
+            text = text.replace(secret, REPLACEMENT)
+        return _TOKENS.sub(REPLACEMENT, text)
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+    """Cleans each message before anybody sees it."""
+
+    redactor: Redactor
+
+    def process_message(self, msg: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        self.redactor.clean(msg.get("content"))
+        return super().process_message(msg, *args, **kwargs)
+
+
+class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """``papermill --engine ora2sf``."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: NotebookExecutionManager,
+        kernel_name: str,
+        log_output: bool = False,
+        stdout_file: Any = None,
+        stderr_file: Any = None,
+        start_timeout: int = 60,
+        execution_timeout: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Executes one notebook; papermill calls it."""
+        kwargs.pop("input_path", None)
+        redactor = Redactor(known_secrets())
+        redactor.clean(nb_man.nb)
+        nb_man.save()
+        settings = kwargs.pop("config", None) or Config()
+        settings.merge(Config({"KernelManager": {"transport_encryption": "required"}}))
+        client = _Client(
+            nb_man,
+            kernel_name=kernel_name,
+            config=settings,
+            coalesce_streams=True,
+            timeout=execution_timeout,
+            startup_timeout=start_timeout,
+            log=logger,
+            log_output=log_output,
+            stdout_file=stdout_file,
+            stderr_file=stderr_file,
+            **kwargs,
+        )
+        client.redactor = redactor
+        ended = False
+        try:
+            with _sigterm_interrupts():
+                client.execute()
+            ended = True
+        finally:
+            redactor.clean(nb_man.nb)
+            nb_man.nb.metadata.papermill["ended"] = ended
+            if not ended:
+                _tell_the_truth(nb_man.nb)
+            nb_man.save()
+            _keep(nb_man.nb, nb_man.output_path)
+
+
+def _tell_the_truth(nb: nbformat.NotebookNode) -> None:
+    """Papermill calls every cell completed after a killed kernel, a time-out or an interrupt: mark what did not end."""
+    nb.metadata.papermill["exception"] = True
+    for cell in nb.cells:
+        state = cell.metadata.get("papermill", {})
+        if cell.cell_type == "code" and state.get("status") in {"running", "completed"} and _broke_off(cell):
+            state["status"], state["exception"] = "failed", True
+            return
+
+
+def _broke_off(cell: nbformat.NotebookNode) -> bool:
+    """The cell has no execution count, or shows an error: it did not come to its end."""
+    failed = any(output.output_type == "error" for output in cell.outputs)
+    return failed or (bool(cell.source.strip()) and cell.execution_count is None)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Treats SIGTERM as Ctrl-C, which papermill passes on to the kernel."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _keep(nb: nbformat.NotebookNode, output_path: str | None) -> None:
+    """Keeps this execution as ``<name>.<UTC time>.ipynb`` with its HTML, and the HTML also under the plain name."""
+    if not output_path or "://" in output_path or not output_path.endswith(".ipynb"):
+        return
+    plain = Path(output_path)
+    moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+    kept = plain.with_name(f"{plain.stem}.{moment}.ipynb")
+    nbformat.write(nb, kept)
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(nb)
+    for path in (kept.with_suffix(".html"), plain.with_suffix(".html")):
+        path.write_text(body, encoding="utf-8")

@@ -1,0 +1,230 @@
+"""One step: Oracle → staged batches and rejected rows, in flat memory.
+
+An extraction counts only once it is whole: an unfinished one is begun again, which is cheap beside an upload.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ora2sf.batches import BatchWriter, RejectedFile, without_rows
+from ora2sf.convert import Converted, Converter, Rejected
+from ora2sf.errors import RunFolderError
+from ora2sf.ledger import Batch, Ledger
+from ora2sf.oracle import OracleSource, SourceColumn
+from ora2sf.tables import DecimalField, TableConfig
+
+_WORKERS = 2
+_AHEAD = 3
+_SAMPLE = 3
+_MEMORY_LIMIT = "512MB"
+_KEYS = pa.schema([pa.field("row", pa.int64()), pa.field("key", pa.large_string())])
+_DUPLICATE = {
+    "first": "duplicate key: an earlier row counts",
+    "last": "duplicate key: a later row counts",
+    "reject_all": "duplicate key: none of its rows counts",
+}
+#: Rows (by reading order) that lose against another row with their key.
+_LOSERS = {
+    "first": "row <> first",
+    "last": "row <> last",
+    "reject_all": "true",
+}
+
+
+@dataclass
+class Sample:
+    """The first rows as Oracle gave them and as they are staged; same rows, same order."""
+
+    before: pl.DataFrame = field(default_factory=pl.DataFrame)
+    after: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def arrow_schema(config: TableConfig, columns: dict[str, SourceColumn]) -> pa.Schema:
+    """The Arrow types to ask the driver for, in the order of ``config.columns``."""
+    scales = {spec.column: spec.source_scale for spec in config.fields if isinstance(spec, DecimalField)}
+    default = DecimalField.model_fields["source_scale"].default
+    return pa.schema([pa.field(name, columns[name].arrow_type(scales.get(name, default))) for name in config.columns])
+
+
+def converter(config: TableConfig, columns: dict[str, SourceColumn]) -> Converter:
+    """The conversion for these columns."""
+    schema = pl.DataFrame(arrow_schema(config, columns).empty_table()).schema
+    return Converter(config, dict(schema), frozenset(name for name, c in columns.items() if c.padded))
+
+
+def extract(
+    config: TableConfig,
+    source: OracleSource,
+    columns: dict[str, SourceColumn],
+    ledger: Ledger,
+    data: Path,
+    rejected_path: Path,
+    *,
+    batch_size: int,
+    counted: Callable[[int], object] = lambda _: None,
+    read: Callable[[int], object] = lambda _: None,
+) -> Sample:
+    """Reads the source once, in one consistent view, and stages it.
+
+    Args:
+        data: folder of the staged batches; what an unfinished extraction left there is removed.
+        rejected_path: where the rejected rows go.
+        counted: told the source's COUNT; read: told each number of rows read.
+
+    Raises:
+        SourceError, SourceUnavailable: reading failed; nothing is taken for whole.
+    """
+    extraction = ledger.start_extraction(config.fingerprint)
+    for left in data.glob(f"{config.table}_*"):
+        left.unlink()
+    convert = converter(config, columns)
+    source.freeze()
+    total = source.count(config.count())
+    counted(total)
+    stage = _Stage(config, data, rejected_path, batch_size)
+    tables = source.batches(config.select(), arrow_schema(config, columns))
+    try:
+        for done in _converted(convert, tables, stage.sample, read):
+            stage.add(done)
+        batches = stage.finish()
+    except OSError as error:
+        raise RunFolderError(
+            f"Staging to {data} failed: {error.strerror}.", "Free some disk space, then run again."
+        ) from None
+    ledger.finish_extraction(
+        extraction,
+        batches,
+        {"rejected": dict(stage.reasons), "changed": dict(stage.changed)},
+        source_count=total,
+        rows_read=stage.rows_read,
+        rows_staged=sum(batch.rows for batch in batches),
+        rows_rejected=stage.rejected.rows,
+        consistency="slice",
+    )
+    return stage.sample
+
+
+def _converted(
+    convert: Converter, tables: Iterator[pa.Table], sample: Sample, read: Callable[[int], object]
+) -> Iterator[Converted]:
+    """Converts in two threads while the driver decodes the next batch; at most three are held."""
+    pending: deque[Future[Converted]] = deque()
+    first_row = 1
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="convert") as pool:
+        for table in tables:
+            rows = pl.DataFrame(table)
+            if first_row == 1:
+                sample.before = rows.head(_SAMPLE)
+            pending.append(pool.submit(convert.convert, rows, first_row))
+            first_row += rows.height
+            read(rows.height)
+            if len(pending) == _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+class _Stage:
+    """Where converted rows go: batches, rejected rows, and the keys that are looked through at the end."""
+
+    def __init__(self, config: TableConfig, data: Path, rejected_path: Path, batch_size: int) -> None:
+        self._config, self._data, self._batch_size = config, data, batch_size
+        self._writer = self._new_writer(f"{config.table}")
+        self._keys_path = data / f"{config.table}_keys.parquet"
+        self._keys = pq.ParquetWriter(self._keys_path, _KEYS)
+        self.rejected = RejectedFile(rejected_path)
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        self.changed: Counter[tuple[str, str]] = Counter()
+        self.rows_read = 0
+        self.sample = Sample()
+
+    def _new_writer(self, stem: str) -> BatchWriter:
+        config = self._config
+        return BatchWriter(self._data, stem, config.header, config.external_id_field, self._batch_size)
+
+    def add(self, done: Converted) -> None:
+        """Takes one converted batch, in reading order."""
+        if self.rows_read == 0:
+            self.sample.after = done.staged.filter(pl.col(Converter.row_column) <= _SAMPLE)
+        self.rows_read += done.staged.height + len(done.rejected)
+        self._reject(done.rejected)
+        self.changed.update(done.changed)
+        self._writer.add(done.staged)
+        keys = done.staged.select(
+            pl.col(Converter.row_column).alias("row"), pl.col(self._config.external_id_field).alias("key")
+        )
+        self._keys.write_table(keys.to_arrow().cast(_KEYS))
+
+    def finish(self) -> list[Batch]:
+        """Closes everything, after the rows that lose against another row with their key are taken out."""
+        batches = self._writer.finish()
+        self._keys.close()
+        losers = duplicates(self._keys_path, self._config.duplicates)
+        if losers.height:
+            batches = self._recut(batches, losers)
+        self._keys_path.unlink()
+        self.rejected.finish()
+        return batches
+
+    def _recut(self, batches: list[Batch], losers: pl.DataFrame) -> list[Batch]:
+        """Writes the batches again without the losers, so that they are full again."""
+        old = [_renamed(self._data, batch) for batch in batches]
+        writer = self._new_writer(self._config.table)
+        key, rule = self._config.external_id_field, _DUPLICATE[self._config.duplicates]
+        numbers = losers["row"].to_list()
+        seen = 0
+        for dropped in without_rows(self._data, old, iter(losers["position"].to_list()), writer):
+            keys = dropped[key].to_list()
+            rows = numbers[seen : seen + len(keys)]
+            seen += len(keys)
+            self._reject([Rejected(row, k, key, rule, k) for row, k in zip(rows, keys, strict=True)])
+        return writer.finish()
+
+    def _reject(self, rejected: list[Rejected]) -> None:
+        self.rejected.add(rejected)
+        self.reasons.update((one.field, one.rule) for one in rejected)
+
+
+def duplicates(keys: Path, policy: str) -> pl.DataFrame:
+    """Rows that lose against another row with their key, found out of core under a memory limit.
+
+    Args:
+        keys: a Parquet file with ``row`` (reading order) and ``key``.
+        policy: ``first``, ``last`` or ``reject_all``.
+
+    Returns:
+        ``row`` and ``position`` (0 = first line of the file), ascending.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": _MEMORY_LIMIT,
+        "temp_directory": str(keys.parent / "tmp"),
+        "threads": 2,
+    }
+    with duckdb.connect(config=config) as db:
+        return pl.DataFrame(
+            db.sql(
+                f"""
+                WITH keys AS (SELECT row, key, file_row_number AS position FROM read_parquet(?, file_row_number=true)),
+                     twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys GROUP BY key HAVING count(*) > 1)
+                SELECT row, position FROM keys JOIN twice USING (key) WHERE {_LOSERS[policy]} ORDER BY position
+                """,
+                params=[str(keys)],
+            ).to_arrow_table()
+        )
+
+
+def _renamed(data: Path, batch: Batch) -> Batch:
+    """Moves a batch out of the way of its successor."""
+    name = f"{batch.file}.uncut.gz"
+    (data / batch.file).replace(data / name)
+    return Batch(batch.number, name, batch.rows, batch.bytes, batch.sha256, batch.first_key, batch.last_key)

@@ -1,0 +1,322 @@
+"""The ledger of a slice: the state of every batch, job and check. The only SQL on it stands here.
+
+SQLite with a rollback journal, because a run's folder may sit on a network volume, where the write-ahead
+log does not work (https://www.sqlite.org/wal.html). One process writes; its threads share one connection.
+Intent is recorded before an act and its result after, so that a killed run can be taken up where it stopped.
+No row data, no secret.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, get_args
+
+from ora2sf.errors import LedgerError, RunFolderError
+
+State = Literal["intended", "created", "uploaded", "closing", "closed", "ended", "fetched", "given_up"]
+Kind = Literal["success", "failed", "unprocessed"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: The allowed moves of an attempt to load one batch with one job.
+MOVES: dict[State | None, frozenset[State]] = {
+    None: frozenset({"intended"}),
+    "intended": frozenset({"created", "given_up"}),  # recorded before the job is created
+    "created": frozenset({"uploaded", "given_up"}),  # the job id is known, nothing is in it
+    "uploaded": frozenset({"closing", "given_up"}),  # the data is in, the job is still Open
+    "closing": frozenset({"closed", "given_up"}),  # recorded before UploadComplete is sent
+    "closed": frozenset({"ended"}),  # Salesforce has it; it is never sent again
+    "ended": frozenset({"fetched"}),  # JobComplete, Failed or Aborted
+    "fetched": frozenset(),  # the three result files are on disk and counted
+    "given_up": frozenset(),  # nothing was committed; the batch may have another attempt
+}
+
+_SCHEMA = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE step (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, outcome TEXT
+);
+CREATE TABLE extraction (
+    id INTEGER PRIMARY KEY, started TEXT NOT NULL, ended TEXT, fingerprint TEXT NOT NULL,
+    source_count INTEGER, rows_read INTEGER, rows_staged INTEGER, rows_rejected INTEGER, consistency TEXT
+);
+CREATE TABLE count_by_rule (
+    kind TEXT NOT NULL, field TEXT NOT NULL, rule TEXT NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (kind, field, rule)
+);
+CREATE TABLE batch (
+    number INTEGER PRIMARY KEY, file TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL
+);
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch, state TEXT NOT NULL,
+    job_id TEXT UNIQUE, job_state TEXT, processed INTEGER, failed INTEGER, message TEXT
+);
+CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE result (
+    attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
+    rows INTEGER NOT NULL, created INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (attempt, kind)
+);
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One staged CSV file. ``bytes`` and ``sha256`` are those of the plain text, before compression."""
+
+    number: int
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to load a batch with one job; ``job_state``, ``processed`` and ``failed`` are Salesforce's."""
+
+    id: int
+    batch: int
+    state: State
+    job_id: str | None
+    job_state: str | None
+    processed: int | None
+    failed: int | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result file; ``created`` counts the rows with ``sf__Created`` true, in success files."""
+
+    attempt: int
+    kind: Kind
+    file: str
+    rows: int
+    created: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A finished extraction: ``rows_read = rows_staged + rows_rejected``."""
+
+    started: str
+    ended: str
+    fingerprint: str
+    source_count: int
+    rows_read: int
+    rows_staged: int
+    rows_rejected: int
+    consistency: str
+
+
+class Ledger:
+    """The ledger in ``path``; created when it does not exist.
+
+    Raises:
+        RunFolderError: the file cannot be opened or is no ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._db.row_factory = sqlite3.Row
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+        except sqlite3.Error as error:
+            raise RunFolderError(
+                f"The ledger {path} cannot be opened: {error}.",
+                "Check the disk and the permissions of the run's folder; a damaged ledger needs a new run_id.",
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; the ledger is not usable afterwards."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    # settings: what the run was opened with; the first value stands
+
+    def setting(self, name: str) -> str | None:
+        """A recorded setting, or None."""
+        rows = self._rows("SELECT value FROM setting WHERE name = ?", name)
+        return rows[0]["value"] if rows else None
+
+    def settle(self, name: str, value: object) -> str:
+        """Records a setting if there is none yet, and returns the one that stands."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (name, str(value)))
+        return self.setting(name) or ""
+
+    def record(self, name: str, value: object) -> None:
+        """Records a setting, replacing an earlier value."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, str(value)))
+
+    # steps: one row per invocation, kept for ever
+
+    def start_step(self, name: str) -> int:
+        """Records that a notebook began; returns the invocation's number."""
+        with self._transaction() as db:
+            cursor = db.execute("INSERT INTO step (name, started) VALUES (?, ?)", (name, _now()))
+            return int(cursor.lastrowid or 0)
+
+    def end_step(self, step: int, outcome: str) -> None:
+        """Records how an invocation ended."""
+        with self._transaction() as db:
+            db.execute("UPDATE step SET ended = ?, outcome = ? WHERE id = ?", (_now(), outcome, step))
+
+    # extraction
+
+    def start_extraction(self, fingerprint: str) -> int:
+        """Records that an extraction begins; whatever an unfinished one left is forgotten.
+
+        Raises:
+            LedgerError: batches of a finished extraction exist already.
+        """
+        if self.extraction() is not None:
+            raise LedgerError("This slice is already extracted.", "Use a new run_id to extract again.")
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO extraction (started, fingerprint) VALUES (?, ?)", (_now(), fingerprint)
+            )
+            return int(cursor.lastrowid or 0)
+
+    def finish_extraction(
+        self,
+        extraction: int,
+        batches: Iterable[Batch],
+        counts: dict[str, dict[tuple[str, str], int]],
+        **totals: object,
+    ) -> None:
+        """Records a complete extraction with its batches, in one transaction.
+
+        Args:
+            extraction: its number from :meth:`start_extraction`.
+            batches: the staged files.
+            counts: ``rejected`` and ``changed`` → (field, rule) → number.
+            totals: the columns of :class:`Extraction` that are known only now.
+        """
+        with self._transaction() as db:
+            for b in batches:
+                values = (b.number, b.file, b.rows, b.bytes, b.sha256, b.first_key, b.last_key)
+                db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            for kind, rules in counts.items():
+                for (field, rule), number in rules.items():
+                    db.execute("INSERT INTO count_by_rule VALUES (?, ?, ?, ?)", (kind, field, rule, number))
+            columns = ", ".join(f"{name} = ?" for name in totals)
+            db.execute(
+                f"UPDATE extraction SET ended = ?, {columns} WHERE id = ?",
+                (_now(), *totals.values(), extraction),
+            )
+
+    def extraction(self) -> Extraction | None:
+        """The finished extraction, or None."""
+        rows = self._rows("SELECT * FROM extraction WHERE ended IS NOT NULL")
+        return Extraction(**{k: rows[0][k] for k in rows[0].keys() if k != "id"}) if rows else None  # noqa: SIM118
+
+    def counts(self, kind: Literal["rejected", "changed"]) -> list[tuple[str, str, int]]:
+        """(field, rule, number), most frequent first."""
+        sql = "SELECT field, rule, number FROM count_by_rule WHERE kind = ? ORDER BY number DESC, field, rule"
+        return [(row["field"], row["rule"], row["number"]) for row in self._rows(sql, kind)]
+
+    def batches(self) -> list[Batch]:
+        """All batches, by number."""
+        return [Batch(*row) for row in self._rows("SELECT * FROM batch ORDER BY number")]
+
+    # attempts
+
+    def intend(self, batch: int) -> int:
+        """Records the intent to create a job for a batch; returns the attempt's number."""
+        with self._transaction() as db:
+            cursor = db.execute("INSERT INTO attempt (batch, state) VALUES (?, 'intended')", (batch,))
+            attempt = int(cursor.lastrowid or 0)
+            db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, _now()))
+            return attempt
+
+    def move(self, attempt: int, state: State, **values: Any) -> None:
+        """Moves an attempt to a state, together with what is known then (``job_id``, ``job_state``, …).
+
+        Raises:
+            LedgerError: :data:`MOVES` does not allow it.
+        """
+        with self._transaction() as db:
+            self._move(db, attempt, state, values)
+
+    def _move(self, db: sqlite3.Connection, attempt: int, state: State, values: dict[str, Any]) -> None:
+        row = db.execute("SELECT state FROM attempt WHERE id = ?", (attempt,)).fetchone()
+        before: State | None = row["state"] if row else None
+        if state not in MOVES[before]:
+            raise LedgerError(
+                f"Attempt {attempt} cannot move from {before} to {state}.", "Report this as a defect."
+            )
+        columns = "".join(f", {name} = ?" for name in values)
+        db.execute(
+            f"UPDATE attempt SET state = ?{columns} WHERE id = ?",
+            (state, *values.values(), attempt),
+        )
+        db.execute("INSERT INTO move VALUES (?, ?, ?)", (attempt, state, _now()))
+
+    def fetched(self, attempt: int, results: Iterable[Result]) -> None:
+        """Records the three result files and that the attempt is settled, in one transaction."""
+        with self._transaction() as db:
+            for r in results:
+                values = (attempt, r.kind, r.file, r.rows, r.created, r.sha256)
+                db.execute("INSERT INTO result VALUES (?, ?, ?, ?, ?, ?)", values)
+            self._move(db, attempt, "fetched", {})
+
+    def attempts(self) -> list[Attempt]:
+        """All attempts, oldest first."""
+        return [Attempt(**row) for row in map(dict, self._rows("SELECT * FROM attempt ORDER BY id"))]
+
+    def last_attempts(self) -> dict[int, Attempt]:
+        """Batch number → its last attempt."""
+        return {attempt.batch: attempt for attempt in self.attempts()}
+
+    def results(self) -> list[Result]:
+        """All result files, by attempt."""
+        return [Result(*row) for row in self._rows("SELECT * FROM result ORDER BY attempt, kind")]
+
+    def times(self) -> dict[int, dict[str, str]]:
+        """Attempt → state → when it was reached (UTC)."""
+        times: dict[int, dict[str, str]] = {}
+        for row in self._rows("SELECT attempt, state, at FROM move ORDER BY rowid"):
+            times.setdefault(row["attempt"], {})[row["state"]] = row["at"]
+        return times
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

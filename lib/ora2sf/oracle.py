@@ -1,0 +1,249 @@
+"""The only user of ``oracledb``: connect, describe, count, and Arrow batches with an explicit schema.
+
+The driver turns NUMBER into a float unless it is told otherwise; here every NUMBER is asked for as an
+Arrow decimal, and the driver raises an error when a value does not fit instead of rounding it
+(https://python-oracledb.readthedocs.io/en/latest/user_guide/dataframes.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import oracledb
+import pyarrow as pa
+
+from ora2sf.connections import Connection
+from ora2sf.errors import (
+    AuthenticationError,
+    ConnectionFieldError,
+    Ora2sfError,
+    SourceError,
+    SourceUnavailable,
+)
+
+#: Rows that the driver asks for in one round trip.
+FETCH_ROWS = 10_000
+_CONNECT_TIMEOUT = 20.0
+_PADDED = {"DB_TYPE_CHAR", "DB_TYPE_NCHAR"}
+_TEXT = _PADDED | {"DB_TYPE_VARCHAR", "DB_TYPE_NVARCHAR"}
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """One column of the source's result, as Oracle describes it.
+
+    Attributes:
+        kind: name of the type, such as ``NUMBER(16,2)`` or ``CHAR(10)``.
+        padded: Oracle fills it up with blanks.
+        scale: decimals of a NUMBER that declares them; None for every other column.
+        arrow: the Arrow type to ask for; for a NUMBER without a declared scale it is settled by
+            :meth:`arrow_type`.
+    """
+
+    name: str
+    kind: str
+    padded: bool
+    is_number: bool
+    scale: int | None
+    arrow: pa.DataType | None
+
+    def arrow_type(self, source_scale: int) -> pa.DataType:
+        """The Arrow type to ask for; ``source_scale`` serves a NUMBER that declares no scale."""
+        if self.is_number:
+            return pa.decimal128(38, source_scale if self.scale is None else max(self.scale, 0))
+        if self.arrow is None:
+            raise SourceError(
+                f"Column {self.name} has the type {self.kind}, which cannot be read yet.",
+                "Leave it out of the table file, or convert it in source.sql.",
+            )
+        return self.arrow
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """Who is signed in to what."""
+
+    user: str
+    service: str
+    version: str
+
+
+class OracleSource:
+    """A session with the source database; use it with ``with``.
+
+    Raises:
+        AuthenticationError: wrong user or password.
+        ConnectionFieldError: a field is missing, or the service does not exist.
+        SourceUnavailable: nothing answers at that address.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._name = connection.conn_id
+        self._where = _dsn(connection)
+        user = connection.need("login", "the user name")
+        with self._translated("sign in"):
+            self._db = oracledb.connect(
+                user=user,
+                password=connection.need("password", "the password"),
+                dsn=self._where,
+                tcp_connect_timeout=_CONNECT_TIMEOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the session; a lost one is no error."""
+        try:
+            self._db.close()
+        except oracledb.Error:
+            return
+
+    def info(self) -> SourceInfo:
+        """User, service and version of the session."""
+        return SourceInfo(user=self._db.username, service=self._where, version=self._db.version)
+
+    def freeze(self) -> None:
+        """From here on every query of this session sees the data of one moment.
+
+        A read-only transaction needs no privilege (Oracle SQL Language Reference: SET TRANSACTION).
+        """
+        with self._translated("open a read-only transaction"), self._db.cursor() as cursor:
+            self._db.rollback()
+            cursor.execute("SET TRANSACTION READ ONLY")
+
+    def describe(self, sql: str) -> dict[str, SourceColumn]:
+        """Column name → column, for a SELECT that is described and not run.
+
+        Raises:
+            SourceError: the statement names something that does not exist.
+        """
+        with self._translated("describe the source"), self._db.cursor() as cursor:
+            cursor.parse(sql)
+            return {info.name: _column(info) for info in cursor.description}
+
+    def count(self, sql: str) -> int:
+        """The number that a ``SELECT COUNT(*)`` returns."""
+        with self._translated("count the source"), self._db.cursor() as cursor:
+            (number,) = cursor.execute(sql).fetchone()
+            return int(number)
+
+    def batches(self, sql: str, schema: pa.Schema, size: int = FETCH_ROWS) -> Iterator[pa.Table]:
+        """The rows of a SELECT in Arrow tables of at most ``size`` rows, exactly typed as ``schema`` says.
+
+        Raises:
+            SourceError: a number has more digits than its Arrow type holds; nothing is rounded.
+        """
+        frames = self._db.fetch_df_batches(sql, size=size, requested_schema=schema)
+        while True:
+            with self._translated("read the source"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            if frame.num_rows():
+                yield pa.table(frame)
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        """Turns the driver's errors into this project's, so that the text names a next step."""
+        try:
+            yield
+        except oracledb.Error as error:
+            raise _explain(error, doing, self._name, self._where) from None
+
+
+def _dsn(connection: Connection) -> str:
+    """``host:port/service``; a complete ``dsn`` in extra wins."""
+    extra = connection.extra
+    if dsn := extra.get("dsn"):
+        return str(dsn)
+    host = connection.need("host", "the host of the database")
+    service = str(extra.get("service_name") or connection.schema_ or "").strip()
+    if not service:
+        raise ConnectionFieldError(
+            f"Connection '{connection.conn_id}' names no service.",
+            'Set schema, or extra {"service_name": "…"}, to the service name of the database.',
+        )
+    return f"{host}:{connection.port or 1521}/{service}"
+
+
+def _column(info: Any) -> SourceColumn:
+    kind = info.type_code.name
+    if kind == "DB_TYPE_NUMBER":
+        declared = bool(info.precision) and info.scale is not None and info.scale != -127
+        scale = int(info.scale) if declared else None
+        shown = f"NUMBER({info.precision},{info.scale})" if declared else "NUMBER"
+        return SourceColumn(info.name, shown, padded=False, is_number=True, scale=scale, arrow=None)
+    if kind in _TEXT:
+        shown = f"{kind.removeprefix('DB_TYPE_')}({info.display_size})"
+        return SourceColumn(
+            info.name, shown, kind in _PADDED, is_number=False, scale=None, arrow=pa.large_string()
+        )
+    if kind == "DB_TYPE_DATE":
+        return SourceColumn(
+            info.name, "DATE", padded=False, is_number=False, scale=None, arrow=pa.timestamp("s")
+        )
+    if kind == "DB_TYPE_TIMESTAMP":
+        shown = f"TIMESTAMP({info.scale})"
+        return SourceColumn(
+            info.name, shown, padded=False, is_number=False, scale=None, arrow=pa.timestamp("us")
+        )
+    return SourceColumn(
+        info.name, kind.removeprefix("DB_TYPE_"), padded=False, is_number=False, scale=None, arrow=None
+    )
+
+
+#: Oracle's number → what it means and what to do (Oracle Database Error Messages).
+_ADVICE: dict[int, tuple[type[Ora2sfError], str]] = {
+    942: (
+        SourceError,
+        "Check the table's name and owner in the table file, and that this user may SELECT from it.",
+    ),
+    904: (SourceError, "Check the column's name in the table file against the table in Oracle."),
+    1017: (AuthenticationError, "Correct login and password of the connection; no retry helps."),
+    28000: (AuthenticationError, "Ask the database administrator to unlock the account."),
+    28001: (AuthenticationError, "Change the expired password, then update the connection."),
+    12514: (
+        ConnectionFieldError,
+        "Correct the service name (schema, or service_name in extra) of the connection.",
+    ),
+    12505: (ConnectionFieldError, "Correct the SID in the connection's extra."),
+    1555: (
+        SourceError,
+        "The undo of the database is too short for this read: run again, or ask for more undo.",
+    ),
+    1013: (SourceUnavailable, "The call was cancelled; run again with the same run_id."),
+}
+
+
+def _explain(error: oracledb.Error, doing: str, name: str, where: str) -> Ora2sfError:
+    detail = error.args[0] if error.args else None
+    text = str(getattr(detail, "message", error)).strip().splitlines()[0]
+    code, full = int(getattr(detail, "code", 0) or 0), str(getattr(detail, "full_code", "") or "")
+    what = f"Oracle ({name}, {where}) could not {doing}: {text}"
+    if code in _ADVICE:
+        kind, step = _ADVICE[code]
+        return kind(what, step)
+    if full == "DPY-6001":
+        return ConnectionFieldError(what, _ADVICE[12514][1])
+    if full in {"DPY-6005", "DPY-6000", "DPY-4011", "DPY-1001", "DPY-4024", "DPY-6006"}:
+        return SourceUnavailable(
+            what, "Check that the database is up and the address right, then run again with the same run_id."
+        )
+    if "decimal" in text.lower():
+        return SourceError(
+            what,
+            "Raise source_scale of that column's field in the table file (or lower it for longer whole numbers).",
+        )
+    return SourceError(
+        what, "Look the ORA or DPY number up in Oracle's documentation, correct, and run again."
+    )

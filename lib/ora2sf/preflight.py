@@ -1,0 +1,167 @@
+"""The table file against Oracle's columns and Salesforce's describe: every problem at once, before any row moves.
+
+Rules for fields: sObject Describe
+(https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_sobject_describe.htm).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ora2sf.oracle import SourceColumn
+from ora2sf.tables import (
+    AnyField,
+    ConstantField,
+    DecimalField,
+    IntegerField,
+    KeyField,
+    PicklistField,
+    TableConfig,
+    TextField,
+    source_columns,
+)
+
+_TEXTUAL = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "combobox", "multipicklist"})
+_NUMERIC = frozenset({"double", "currency", "percent"})
+_FITS = {
+    "key": _TEXTUAL,
+    "text": _TEXTUAL | {"reference", "id"},
+    "integer": _NUMERIC | {"int"} | _TEXTUAL,
+    "decimal": _NUMERIC | _TEXTUAL,
+    "boolean": frozenset({"boolean"}),
+    "date": frozenset({"date"}),
+    "datetime": frozenset({"datetime"}),
+    "picklist": frozenset({"picklist", "combobox", "string"}),
+    "constant": _TEXTUAL | _NUMERIC | {"int", "boolean", "date", "datetime"},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One mapped field: where it comes from, what it becomes, and what is wrong with it."""
+
+    source: str
+    source_type: str
+    field: str
+    field_type: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The outcome: a line per mapped field, and problems of the object as a whole."""
+
+    lines: tuple[Line, ...]
+    problems: tuple[str, ...]
+
+    def all_problems(self) -> list[str]:
+        """Every problem as one sentence."""
+        return [
+            *self.problems,
+            *(f"{line.field}: {problem}" for line in self.lines for problem in line.problems),
+        ]
+
+
+def check(config: TableConfig, columns: Mapping[str, SourceColumn], describe: Mapping[str, Any]) -> Preflight:
+    """Compares a table file with what Oracle and Salesforce say.
+
+    Args:
+        columns: the source's columns by name.
+        describe: Salesforce's describe of the object.
+    """
+    fields = {entry["name"]: entry for entry in describe.get("fields", ())}
+    lines = tuple(_line(config, spec, columns, fields) for spec in config.fields)
+    return Preflight(lines, tuple(_of_object(config, describe, fields)))
+
+
+def _line(
+    config: TableConfig, spec: AnyField, columns: Mapping[str, SourceColumn], fields: Mapping[str, Any]
+) -> Line:
+    names = source_columns(spec)
+    found = fields.get(spec.field)
+    problems = [*_of_columns(names, columns), *_of_field(config, spec, found, fields)]
+    return Line(
+        source=" + ".join(names) or "(constant)",
+        source_type=" + ".join(columns[name].kind if name in columns else "?" for name in names),
+        field=spec.field,
+        field_type=_shown(found),
+        problems=tuple(problems),
+    )
+
+
+def _of_columns(names: tuple[str, ...], columns: Mapping[str, SourceColumn]) -> Iterator[str]:
+    for name in names:
+        if name not in columns:
+            yield f"column {name} does not exist in Oracle{_near(name, columns)}"
+
+
+def _of_field(
+    config: TableConfig, spec: AnyField, found: Mapping[str, Any] | None, fields: Mapping[str, Any]
+) -> Iterator[str]:
+    if found is None:
+        yield f"the field does not exist on {config.object}, or the run-as user may not see it{_near(spec.field, fields)}"
+        return
+    if found["type"] not in _FITS[spec.type]:
+        yield f"a {spec.type} does not fit a field of type {found['type']}"
+    if not found["createable"]:
+        yield "the run-as user may not write it (createable is false)"
+    if not found["updateable"] and spec.field != config.external_id_field:
+        yield "the run-as user may not change it (updateable is false)"
+    yield from _of_size(spec, found)
+
+
+def _of_size(spec: AnyField, found: Mapping[str, Any]) -> Iterator[str]:
+    length = int(found.get("length") or 0)
+    textual = isinstance(spec, TextField | KeyField | PicklistField) and found["type"] in {
+        "string",
+        "textarea",
+    }
+    if textual and 0 < length < spec.length:
+        yield f"length = {spec.length}, but Salesforce keeps {length} characters"
+    if found["type"] in _NUMERIC and isinstance(spec, DecimalField | IntegerField):
+        scale = spec.scale if isinstance(spec, DecimalField) else 0
+        digits = spec.precision if isinstance(spec, DecimalField) else spec.digits
+        whole = int(found["precision"]) - int(found["scale"])
+        if scale > int(found["scale"]):
+            yield f"scale = {scale}, but Salesforce keeps {found['scale']} decimals"
+        if digits - scale > whole:
+            yield f"{digits - scale} digits before the point, but Salesforce keeps {whole}"
+    if isinstance(spec, PicklistField) and spec.values and found.get("restrictedPicklist"):
+        allowed = {entry["value"] for entry in found["picklistValues"] if entry["active"]}
+        if lacking := sorted(set(spec.values.values()) - allowed):
+            yield f"the restricted picklist lacks {', '.join(lacking)}"
+
+
+def _of_object(config: TableConfig, describe: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]:
+    for right in ("createable", "updateable"):
+        if not describe.get(right):
+            yield f"the run-as user may not write {config.object} ({right} is false)"
+    key = fields.get(config.external_id_field)
+    if key and not (key.get("externalId") or key.get("idLookup")):
+        yield f"{config.external_id_field} is not an External ID, so rows cannot be upserted by it"
+    if key and not key.get("unique") and not key.get("idLookup"):
+        yield f"{config.external_id_field} is not unique, so one key could match several records"
+    mapped = {
+        spec.field for spec in config.fields if not (isinstance(spec, ConstantField) and not spec.value)
+    }
+    for name, entry in fields.items():
+        needed = entry["createable"] and not entry["nillable"] and not entry["defaultedOnCreate"]
+        if needed and name not in mapped:
+            yield f"{config.object} requires {name}, which no field of the table file fills"
+
+
+def _shown(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "?"
+    if found["type"] in _NUMERIC:
+        return f"{found['type']}({found['precision']},{found['scale']})"
+    return f"{found['type']}({found['length']})" if found.get("length") else str(found["type"])
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    folded = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.75)
+    return f" (did you mean {folded[near[0]]}?)" if near else ""

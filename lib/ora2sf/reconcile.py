@@ -1,0 +1,213 @@
+"""One step: do the books balance? Every staged key is looked for in the result files of its batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from ora2sf.batches import RejectedFile, read_batch
+from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Kind, Ledger, Result
+
+Verdict = Literal["complete", "complete with exceptions", "incomplete", "nothing to do", "does not balance"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one batch, by key.
+
+    Attributes:
+        unknown: staged keys that are in no result file.
+        surplus: result rows whose key was not staged in this batch, or that came twice.
+    """
+
+    batch: int
+    job_id: str
+    success: int = 0
+    failed: int = 0
+    unprocessed: int = 0
+    unknown: int = 0
+    not_sent: int = 0
+    surplus: int = 0
+    created: int = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the balance; ``enforced`` ones decide the verdict."""
+
+    name: str
+    left: int
+    right: int
+    enforced: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """Both sides are equal."""
+        return self.left == self.right
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The books of one slice; each number counts rows."""
+
+    source: int
+    read: int
+    rejected: int
+    staged: int
+    success: int
+    created: int
+    failed: int
+    unprocessed: int
+    unknown: int
+    not_sent: int
+    target_before: int | None
+    target_after: int | None
+    checks: tuple[Check, ...]
+
+    @property
+    def updated(self) -> int:
+        """Successful rows that existed before."""
+        return self.success - self.created
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the books say."""
+        if any(check.enforced and not check.holds for check in self.checks):
+            return "does not balance"
+        if self.not_sent or self.unprocessed:
+            return "incomplete"
+        if self.staged == 0 and self.rejected == 0:
+            return "nothing to do"
+        return "complete with exceptions" if self.failed or self.rejected else "complete"
+
+
+def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
+    """What became of each batch; one batch is in memory at a time.
+
+    Args:
+        key: the column of the external id; result rows come unordered and are joined by it alone.
+    """
+    last = ledger.last_attempts()
+    files: dict[int, dict[Kind, Result]] = {}
+    for result in ledger.results():
+        files.setdefault(result.attempt, {})[result.kind] = result
+    return [_outcome(batch, last.get(batch.number), files, data, logs, key) for batch in ledger.batches()]
+
+
+def _outcome(
+    batch: Batch,
+    attempt: Attempt | None,
+    files: dict[int, dict[Kind, Result]],
+    data: Path,
+    logs: Path,
+    key: str,
+) -> Outcome:
+    if attempt is None or attempt.state == "given_up":
+        return Outcome(batch.number, "", not_sent=batch.rows)
+    if attempt.state != "fetched":
+        return Outcome(batch.number, attempt.job_id or "", unknown=batch.rows)
+    results = files[attempt.id]
+    staged = read_batch(data / batch.file).select(key)
+    found = pl.concat([_keys(logs / results[kind].file, kind, key) for kind in KINDS])
+    known = found.join(staged, on=key, how="semi").unique(key, keep="first", maintain_order=True)
+    by_kind = Counter(known["kind"].to_list())
+    return Outcome(
+        batch.number,
+        attempt.job_id or "",
+        success=by_kind["success"],
+        failed=by_kind["failed"],
+        unprocessed=by_kind["unprocessed"],
+        unknown=batch.rows - known.height,
+        surplus=found.height - known.height,
+        created=results["success"].created,
+    )
+
+
+def _keys(path: Path, kind: Kind, key: str) -> pl.DataFrame:
+    if path.stat().st_size == 0:
+        return pl.DataFrame(schema={key: pl.String, "kind": pl.String})
+    lines = pl.read_csv(path, infer_schema=False, columns=[key]).fill_null("")
+    return lines.with_columns(pl.lit(kind).alias("kind"))
+
+
+def balance(
+    extraction: Extraction,
+    found: list[Outcome],
+    rejected_path: Path,
+    *,
+    target_before: int | None,
+    target_after: int | None,
+    shared_target: bool,
+) -> Balance:
+    """Adds the outcomes up and compares both sides of every equation."""
+    total = {
+        name: sum(getattr(one, name) for one in found)
+        for name in ("success", "created", "failed", "unprocessed", "unknown", "not_sent", "surplus")
+    }
+    surplus = total.pop("surplus")
+    read, staged, rejected = extraction.rows_read, extraction.rows_staged, extraction.rows_rejected
+    accounted = sum(total[name] for name in ("success", "failed", "unprocessed", "unknown", "not_sent"))
+    checks = [
+        Check("source COUNT = rows read", extraction.source_count, read),
+        Check("rows read = staged + rejected", read, staged + rejected),
+        Check("lines in the rejected file = rejected", _lines(rejected_path), rejected),
+        Check("staged = successful + failed + unprocessed + unknown + not sent", staged, accounted),
+        Check("unknown = 0", total["unknown"], 0),
+        Check("result rows that were never staged, or came twice = 0", surplus, 0),
+    ]
+    if target_before is not None and target_after is not None:
+        grown = target_after - target_before
+        checks.append(
+            Check("target COUNT after - before = created", grown, total["created"], not shared_target)
+        )
+    return Balance(
+        source=extraction.source_count,
+        read=read,
+        rejected=rejected,
+        staged=staged,
+        target_before=target_before,
+        target_after=target_after,
+        checks=tuple(checks),
+        **total,
+    )
+
+
+def _lines(path: Path) -> int:
+    """Rows in the rejected file."""
+    count = pl.scan_csv(path, infer_schema=False, schema=dict.fromkeys(RejectedFile.HEADER, pl.String))
+    return int(count.select(pl.len()).collect().item())
+
+
+def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
+    """Failed rows by error: ``code``, ``fields``, ``rows``, ``message`` and ``key`` of one example.
+
+    ``sf__Error`` reads ``CODE:message:Field1,Field2 --`` (Bulk API 2.0 guide: Get Job Failed Record Results).
+    """
+    fetched = {attempt.id for attempt in ledger.last_attempts().values() if attempt.state == "fetched"}
+    paths = [
+        logs / r.file for r in ledger.results() if r.kind == "failed" and r.rows and r.attempt in fetched
+    ]
+    if not paths:
+        return pl.DataFrame(
+            schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, "message": pl.String}
+        )
+    error = pl.col("sf__Error")
+    parts = [
+        pl.scan_csv(path, infer_schema=False).select(
+            error.str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN").alias("code"),
+            error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
+            error.alias("message"),
+            pl.col(key).alias("key"),
+        )
+        for path in paths
+    ]
+    grouped = (
+        pl.concat(parts)
+        .group_by("code", "fields")
+        .agg(pl.len().alias("rows"), pl.col("message").min(), pl.col("key").sort_by("message").first())
+    )
+    return grouped.sort("rows", "code", "fields", descending=[True, False, False]).collect()

@@ -1,0 +1,81 @@
+"""What a cell shows: a sentence and a small table; a progress bar; results recorded in the notebook."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pandas as pd
+from tqdm import tqdm
+
+Tone = Literal["plain", "good", "warning", "bad"]
+_COLOURS: dict[Tone, str] = {"plain": "#5b6770", "good": "#2e7d32", "warning": "#b26a00", "bad": "#b3261e"}
+_WIDEST = 60
+
+
+class Shown:
+    """A sentence and, if there is one, a table; readable as HTML in a notebook and as text in a terminal.
+
+    Args:
+        sentence: what the reader should know, complete without the code above it.
+        rows: the table, one mapping per line, or None.
+        tone: colour of the bar at its left.
+    """
+
+    def __init__(
+        self, sentence: str, rows: Sequence[Mapping[str, Any]] | None = None, tone: Tone = "plain"
+    ) -> None:
+        self.sentence, self.tone = sentence, tone
+        self.table = None if rows is None else pd.DataFrame([dict(row) for row in rows]).fillna("")
+
+    def __repr__(self) -> str:
+        if self.table is None or self.table.empty:
+            return self.sentence
+        return f"{self.sentence}\n{self.table.map(_cell).to_string(index=False, max_colwidth=_WIDEST)}"
+
+    def _repr_html_(self) -> str:
+        bar = f"border-left:4px solid {_COLOURS[self.tone]};padding:2px 10px;margin:4px 0"
+        sentence = html.escape(self.sentence).replace("\n", "<br>")
+        shown = "" if self.table is None or self.table.empty else self._table_html()
+        return f'<div style="{bar}"><p style="margin:4px 0">{sentence}</p>{shown}</div>'
+
+    def _table_html(self) -> str:
+        assert self.table is not None
+        return str(self.table.map(_cell).to_html(index=False, border=0, justify="left"))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value).replace("\n", "⏎")
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+@contextmanager
+def progress(label: str, unit: str, total: int | None = None) -> Iterator[tqdm[Any]]:
+    """A progress bar that shows rate and remaining time; on a closed output it falls silent.
+
+    Standard tqdm and not its notebook form, whose widgets stay frozen at 0 % in a saved notebook.
+    """
+    with tqdm(
+        total=total,
+        desc=label,
+        unit=f" {unit}",
+        unit_scale=True,
+        mininterval=1.0,
+        file=sys.stdout,
+        dynamic_ncols=False,
+    ) as bar:
+        yield bar
+
+
+def glue(name: str, value: Mapping[str, Any]) -> None:
+    """Records a small JSON result in the notebook, for programs that read executed notebooks with scrapbook."""
+    import scrapbook  # takes 1.7 s of processor time, and only the last cell needs it
+
+    scrapbook.glue(name, dict(value))

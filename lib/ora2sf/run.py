@@ -1,0 +1,733 @@
+"""``open_run``: the noun that the notebooks hold. Parameters are checked here, and each step is called from here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ora2sf import extract as extraction_step
+from ora2sf import preflight, reconcile
+from ora2sf import upload as upload_step
+from ora2sf.batches import read_batch
+from ora2sf.connections import get_connection, project_root
+from ora2sf.errors import (
+    BalanceError,
+    LedgerError,
+    NotFoundError,
+    Ora2sfError,
+    ParameterError,
+    PreflightError,
+    RunFolderError,
+    TransientError,
+)
+from ora2sf.ledger import Attempt, Extraction, Ledger
+from ora2sf.oracle import OracleSource, SourceColumn
+from ora2sf.report import Shown, Tone, glue, progress
+from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
+from ora2sf.salesforce.status import Status
+from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TableConfig
+
+Step = Literal["01_extract", "02_upload", "03_reconcile"]
+_RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+_TEXTS = (
+    "run_id",
+    "table",
+    "outputs",
+    "oracle_conn_id",
+    "sf_conn_id",
+    "external_ref",
+    "sf_object",
+    "external_id_field",
+)
+#: What IPython itself keeps among the names of a notebook.
+_IPYTHON = {"In", "Out"}
+_TONES: dict[reconcile.Verdict, Tone] = {
+    "complete": "good",
+    "complete with exceptions": "warning",
+    "nothing to do": "warning",
+    "incomplete": "warning",
+    "does not balance": "bad",
+}
+
+
+class Parameters(BaseModel):
+    """Every parameter of the three notebooks; each notebook shows those it uses and accepts all.
+
+    A value is taken from the parameter, else the environment (``ORA2SF_<NAME>``), else the table file,
+    else the default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    run_id: str
+    table: str
+    outputs: str = "outputs"
+    oracle_conn_id: str = "oracle_tms"
+    sf_conn_id: str = "salesforce_api"
+    external_ref: str | None = None
+    sf_object: str | None = None
+    external_id_field: str | None = None
+    batch_size: int = Field(default=DEFAULT_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
+    start_batch: int = Field(default=1, ge=1)
+    max_concurrent_jobs: int = Field(default=15, ge=1, le=100)
+    max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
+    job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
+
+
+def open_run(step: Step, names: Mapping[str, Any]) -> Run:
+    """Opens the run that a notebook's parameters name.
+
+    Args:
+        step: the notebook's name.
+        names: its ``globals()``: the parameters, and whatever was injected beside them.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
+        TableFileError: the table file is missing or not valid.
+        RunFolderError: the run's folder cannot be written.
+        LedgerError: the run_id was begun with other settings.
+    """
+    given = _given(names)
+    _check_names(given)
+    root = project_root()
+    config = TableConfig.load(str(_setting("table", given, None)), root / "tables")
+    parameters = _resolve(given, config)
+    overrides = {"object": parameters.sf_object, "external_id_field": parameters.external_id_field}
+    config = config.model_copy(update={name: value for name, value in overrides.items() if value})
+    if config.external_id_field != config.key.field:
+        fields = tuple(
+            field.model_copy(update={"field": config.external_id_field}) if field is config.key else field
+            for field in config.fields
+        )
+        config = config.model_copy(update={"fields": fields})
+    return Run(step, parameters, config, root)
+
+
+def _given(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values among a notebook's names: its parameters and whatever was injected beside them."""
+    plain = (str, int, float, bool, list, dict, type(None))
+    return {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_") and name not in _IPYTHON and isinstance(value, plain)
+    }
+
+
+def _check_names(given: Mapping[str, Any]) -> None:
+    known = Parameters.model_fields
+    if unknown := sorted(set(given) - set(known)):
+        raise ParameterError(
+            f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
+        )
+    for name in _TEXTS:
+        value = _setting(name, given, None)
+        if value is not None and not isinstance(value, str):
+            raise ParameterError(
+                f"{name} arrived as the {type(value).__name__} {value!r}: the command line turned the text into a number.",
+                f"Pass it as text: papermill -r {name} …",
+            )
+    run_id, table = _setting("run_id", given, None), _setting("table", given, None)
+    if not run_id or not _RUN_ID.fullmatch(run_id) or set(run_id) <= {"."}:
+        raise ParameterError(
+            f"run_id {run_id!r} cannot name a folder.",
+            "Use 1 to 80 of the characters A-Z a-z 0-9 _ . - (not dots alone).",
+        )
+    if not table or not _NAME.fullmatch(table):
+        raise ParameterError(
+            f"table {table!r} is not the name of a table file.", "Use the file's name without .toml."
+        )
+
+
+def _setting(name: str, given: Mapping[str, Any], config: TableConfig | None) -> Any:
+    """Parameter > environment > table file; None if none of them says anything."""
+    if (value := given.get(name)) is not None:
+        return value
+    if value := os.environ.get(f"ORA2SF_{name.upper()}"):
+        return value
+    return getattr(config, name, None) if name in {"batch_size", "job_timeout"} else None
+
+
+def _resolve(given: Mapping[str, Any], config: TableConfig) -> Parameters:
+    values = {name: _setting(name, given, config) for name in Parameters.model_fields}
+    try:
+        return Parameters.model_validate({name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{e['loc'][0]} = {values.get(str(e['loc'][0]))!r}: {e['msg']}" for e in error.errors()
+        )
+        raise ParameterError(
+            f"A parameter cannot be used: {problems}.",
+            "Correct it; `papermill --help-notebook` lists types and defaults.",
+        ) from None
+
+
+class Run:
+    """One slice of one campaign, as one notebook works on it."""
+
+    def __init__(self, step: Step, parameters: Parameters, config: TableConfig, root: Path) -> None:
+        self.step, self.parameters, self.config = step, parameters, config
+        self.folder = root / parameters.outputs / parameters.run_id / parameters.table
+        self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
+        _make_folders(self.data, self.logs)
+        self.ledger = Ledger(self.folder / "ledger.sqlite")
+        self._settle()
+        self.external_ref = parameters.external_ref or re.sub(
+            r"[^A-Za-z0-9_]", "_", f"{parameters.table}_{parameters.run_id}"
+        )
+        self._invocation = self.ledger.start_step(step)
+        self._note("started")
+
+    def _settle(self) -> None:
+        """What the first notebook of a run was opened with stands; a contradiction is refused."""
+        p, extracted = self.parameters, self.ledger.extraction()
+        wanted: dict[str, object] = {
+            "run_id": p.run_id,
+            "table": p.table,
+            "object": self.config.object,
+            "external_id_field": self.config.external_id_field,
+        }
+        if self.step == "01_extract":
+            wanted |= {"batch_size": p.batch_size}
+        elif extracted is None:
+            raise LedgerError(
+                f"Nothing is extracted yet for run {p.run_id}, table {p.table}.",
+                "Run 01_extract with the same run_id, table and outputs first.",
+            )
+        if extracted is not None and extracted.fingerprint != self.config.fingerprint:
+            raise LedgerError(
+                f"The table file of {p.table} has changed since run {p.run_id} was extracted.",
+                "Use a new run_id for the changed file, or put the file back as it was.",
+            )
+        for name, value in wanted.items():
+            stands = self.ledger.settle(name, value) if extracted is None else self.ledger.setting(name)
+            if extracted is None:
+                self.ledger.record(name, value)
+            elif stands != str(value):
+                raise LedgerError(
+                    f"Run {p.run_id} was begun with {name} = {stands}, now it is {value}.",
+                    f"Use {name} = {stands} to go on, or a new run_id.",
+                )
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
+
+    def _repr_html_(self) -> str:
+        return self._shown()._repr_html_()
+
+    def _shown(self) -> Shown:
+        extracted = self.ledger.extraction()
+        begun = f" It resumes: extracted {extracted.ended[:19]} UTC." if extracted else ""
+        rows = [{"parameter": name, "value": value} for name, value in self.parameters if value is not None]
+        return Shown(
+            f"Run {self.parameters.run_id}, table {self.parameters.table} → {self.config.object}.{begun}",
+            rows,
+        )
+
+    # the servers
+
+    @cached_property
+    def client(self) -> SalesforceClient:
+        """The org; signing in happens at the first call."""
+        return SalesforceClient(self.parameters.sf_conn_id)
+
+    @cached_property
+    def source(self) -> OracleSource:
+        """The source database."""
+        return OracleSource(get_connection(self.parameters.oracle_conn_id))
+
+    def sign_in_salesforce(self) -> Shown:
+        """Signs in before the long read, and shows org, user and API limits."""
+        with self._guarded():
+            user, limits = self.client.user(), self.client.limits()
+            names = ("DailyApiRequests", "DailyBulkApiBatches", "DataStorageMB")
+            rows = [
+                {"limit": n, "allowed": limits[n]["Max"], "left": limits[n]["Remaining"]}
+                for n in names
+                if n in limits
+            ]
+            who = f"{user.get('preferred_username', '?')} in org {user.get('organization_id', '?')}"
+            return Shown(f"Signed in to {self.client.instance_url} as {who}.", rows)
+
+    def sign_in_oracle(self) -> Shown:
+        """Signs in to the source and shows where."""
+        with self._guarded():
+            info = self.source.info()
+            return Shown(f"Signed in to Oracle {info.version} at {info.service} as {info.user}.")
+
+    # 01
+
+    def check_table(self) -> Shown:
+        """Compares the table file with Oracle and Salesforce; all problems are listed at once.
+
+        Raises:
+            PreflightError: there are problems; the status record says Failed.
+        """
+        with self._guarded():
+            found = preflight.check(self.config, self._columns, self._describe())
+            problems = found.all_problems()
+            self._write(
+                "preflight.json", {"problems": problems, "fields": [vars(line) for line in found.lines]}
+            )
+            if not problems:
+                extraction_step.converter(self.config, self._columns)
+            else:
+                raise self._refused(
+                    PreflightError(
+                        f"The table file {self.config.table}.toml does not fit: {len(problems)} problem(s).\n  "
+                        + "\n  ".join(problems),
+                        "Correct the table file (or the org's fields and rights), then run again with the same run_id.",
+                    )
+                )
+        rows = [
+            {
+                "source": line.source,
+                "Oracle type": line.source_type,
+                "field": line.field,
+                "Salesforce type": line.field_type,
+            }
+            for line in found.lines
+        ]
+        return Shown(
+            f"The table file fits: {len(rows)} fields from Oracle to {self.config.object}.", rows, "good"
+        )
+
+    @cached_property
+    def _columns(self) -> dict[str, SourceColumn]:
+        return self.source.describe(f"SELECT * FROM ({self.config.inner_select()})")
+
+    def _describe(self) -> dict[str, Any]:
+        try:
+            return self.client.describe(self.config.object)
+        except NotFoundError:
+            raise self._refused(
+                PreflightError(
+                    f"Salesforce has no object {self.config.object}, or the run-as user may not see it.",
+                    "Correct object in the table file (or sf_object), or give the user access to it.",
+                )
+            ) from None
+
+    def _refused(self, error: Ora2sfError) -> Ora2sfError:
+        """Writes Failed into the status record; if that fails too, the first error is the one to show."""
+        try:
+            self._upsert_status("Failed", error.what)
+        except Ora2sfError as second:
+            self._note("status not written", error=second.what)
+        return error
+
+    def extract(self) -> Shown:
+        """Reads the source once and stages it; a finished extraction is taken as it is."""
+        with self._guarded():
+            done = self.ledger.extraction()
+            if done is None:
+                self._extract()
+                done = self._extraction()
+                how = ""
+            else:
+                how = " Nothing was read again: this run was already extracted."
+            batches = self.ledger.batches()
+            rows = [
+                {"rows": "in the source (COUNT)", "number": done.source_count},
+                {"rows": "read", "number": done.rows_read},
+                {"rows": "staged", "number": done.rows_staged},
+                {"rows": "rejected", "number": done.rows_rejected},
+            ]
+            sentence = f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected.{how}"
+            return Shown(sentence, rows, "good" if done.rows_staged else "warning")
+
+    def _extract(self) -> None:
+        begun = time.monotonic()
+        with progress(f"extract {self.config.table}", "rows") as bar:
+            self._sample = extraction_step.extract(
+                self.config,
+                self.source,
+                self._columns,
+                self.ledger,
+                self.data,
+                self._rejected_path,
+                batch_size=self.parameters.batch_size,
+                counted=bar.reset,
+                read=bar.update,
+            )
+        self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+
+    @property
+    def _rejected_path(self) -> Path:
+        return self.logs / f"{self.config.table}_rejected.csv"
+
+    def _extraction(self) -> Extraction:
+        done = self.ledger.extraction()
+        if done is None:
+            raise LedgerError("Nothing is extracted yet in this run.", "Call extract first.")
+        return done
+
+    def rejected(self) -> Shown:
+        """Rejected rows by reason, and values that a stated rule changed."""
+        self._extraction()
+        rejected, changed = self.ledger.counts("rejected"), self.ledger.counts("changed")
+        rows = [{"what": "rejected row", "field": f, "rule": r, "number": n} for f, r, n in rejected]
+        rows += [{"what": "changed value", "field": f, "rule": r, "number": n} for f, r, n in changed]
+        total = sum(n for _, _, n in rejected)
+        where = f" Each stands in {self._rejected_path.relative_to(self.folder)}." if total else ""
+        return Shown(
+            f"{total:,} rows rejected for {len(rejected)} reason(s).{where}",
+            rows,
+            "warning" if total else "good",
+        )
+
+    def samples(self) -> Shown:
+        """Three rows before and after conversion, field by field."""
+        self._extraction()
+        batches = self.ledger.batches()
+        sample = getattr(self, "_sample", None)
+        if sample is None or not batches:
+            after = read_batch(self.data / batches[0].file).head(3) if batches else pl.DataFrame()
+            rows = [{"field": name, **_numbered("after", after[name])} for name in after.columns]
+            return Shown(f"The first {after.height} staged rows.", rows)
+        rows = []
+        for spec in self.config.fields:
+            names = getattr(spec, "columns", None) or (getattr(spec, "column", ""),)
+            before = sample.before[names[0]] if names[0] else pl.Series([""] * 3)
+            after = sample.after[spec.field]
+            rows.append(
+                {"field": spec.field, "source": " + ".join(names)}
+                | {
+                    f"{side} {i + 1}": v
+                    for i in range(after.len())
+                    for side, v in (
+                        ("before", before[int(sample.after[sample.after.columns[0]][i]) - 1]),
+                        ("after", after[i]),
+                    )
+                }
+            )
+        return Shown(f"The first {sample.after.height} row(s), before and after.", rows)
+
+    def announce(self) -> Shown:
+        """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
+        with self._guarded():
+            done = self._extraction()
+            if self.config.status is None:
+                return Shown("The table file keeps no status record.")
+            if done.rows_staged:
+                if self.ledger.attempts():
+                    return Shown(f"Status record {self.external_ref}: left as it is, the upload has begun.")
+                self._upsert_status("New")
+                return Shown(f"Status record {self.external_ref}: New.", tone="good")
+            if done.rows_rejected:
+                self._upsert_status("Failed", f"All {done.rows_rejected} rows were rejected before upload.")
+                return Shown(
+                    f"Status record {self.external_ref}: Failed, because every row was rejected.", tone="bad"
+                )
+            return Shown("Zero rows: the status record is left as it was.", tone="warning")
+
+    # 02
+
+    def plan_upload(self) -> Shown:
+        """What will happen to each batch, before anything is sent."""
+        with self._guarded():
+            self._plans = upload_step.plan(self.ledger, self.parameters.start_batch)
+            if not self._plans:
+                return Shown("Zero rows are staged: there is nothing to upload.", tone="warning")
+            counts = [
+                {"batches": meaning, "number": len(chosen), "rows": sum(one.batch.rows for one in chosen)}
+                for todo, meaning in (
+                    ("send", "to send"),
+                    ("follow", "already in a job, to follow"),
+                    ("collect", "ended, results to fetch"),
+                    ("settled", "settled earlier, not touched"),
+                    ("skipped", f"skipped by start_batch = {self.parameters.start_batch}"),
+                )
+                if (chosen := [one for one in self._plans if one.todo == todo])
+            ]
+            resumes = any(one.attempt for one in self._plans)
+            return Shown(
+                "This run resumes." if resumes else "Nothing of this run was uploaded before.", counts
+            )
+
+    def upload(self) -> Shown:
+        """Sends, follows and collects what :meth:`plan_upload` shows."""
+        with self._guarded():
+            plans = upload_step.plan(self.ledger, self.parameters.start_batch)
+            todo = [one for one in plans if one.todo in {"send", "follow", "collect"}]
+            if not todo:
+                return Shown(self._nothing_to_send(bool(plans)), tone="warning")
+            if self.ledger.setting("target_before") is None:
+                self.ledger.settle("target_before", self.client.count(self.config.object))
+            self._update_status("Uploading")
+            begun = time.monotonic()
+            self._upload(todo)
+            seconds = time.monotonic() - begun
+            self.ledger.record("target_after", self.client.count(self.config.object))
+            rows = sum(one.batch.rows for one in todo)
+            self._note("uploaded", rows=rows, seconds=round(seconds, 3))
+            return Shown(
+                f"{rows:,} rows in {len(todo)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s).",
+                tone="good",
+            )
+
+    @staticmethod
+    def _nothing_to_send(staged: bool) -> str:
+        if staged:
+            return "Nothing to send: every batch is settled or skipped."
+        return "Warning: zero rows are staged. The upload is skipped and the status record left as it was."
+
+    def _upload(self, todo: list[upload_step.Plan]) -> None:
+        p = self.parameters
+        loader = SalesforceBulkLoader(
+            self.client,
+            self.config.object,
+            self.config.external_id_field,
+            operation=self.config.operation,
+            logs=self.logs,
+            max_concurrent_jobs=p.max_concurrent_jobs,
+            max_concurrent_uploads=p.max_concurrent_uploads,
+            job_timeout=p.job_timeout,
+        )
+        with progress(f"upload {self.config.table}", "rows", sum(one.batch.rows for one in todo)) as bar:
+
+            def settled(one: upload_step.Plan, end: JobEnd) -> None:
+                bar.update(one.batch.rows)
+                self._log(
+                    "job ended", batch=one.batch.number, job=end.job_id, state=end.state, failed=end.failed
+                )
+
+            upload_step.upload(todo, self.ledger, loader, self.data, settled)
+
+    def jobs(self) -> Shown:
+        """One line per batch: its job, how it ended, its rows."""
+        times, results = self.ledger.times(), self.ledger.results()
+        by_attempt: dict[int, dict[str, int]] = {}
+        for result in results:
+            by_attempt.setdefault(result.attempt, {})[result.kind] = result.rows
+        last = self.ledger.last_attempts()
+        rows = [
+            {
+                "batch": batch.number,
+                "rows": batch.rows,
+                "job": attempt.job_id if attempt else "",
+                "state": (attempt.job_state or attempt.state) if attempt else "not sent",
+                **(by_attempt.get(attempt.id, {}) if attempt else {}),
+                "seconds": _seconds(times.get(attempt.id, {})) if attempt else "",
+                "message": (attempt.message if attempt else "") or "",
+            }
+            for batch in self.ledger.batches()
+            for attempt in (last.get(batch.number),)
+        ]
+        bad = any(row["state"] in {"Failed", "Aborted"} for row in rows)
+        return Shown(f"{len(rows)} batch(es).", rows, "warning" if bad else "plain")
+
+    # 03
+
+    def fetch_missing(self) -> Shown:
+        """Follows jobs that 02 left running and fetches result files that are not here yet."""
+        with self._guarded():
+            plans = upload_step.plan(self.ledger)
+            lost = self._lost_files()
+            open_ones = [one for one in plans if one.todo in {"follow", "collect"}]
+            if open_ones:
+                self._upload(open_ones)
+                self.ledger.record("target_after", self.client.count(self.config.object))
+            loader = SalesforceBulkLoader(
+                self.client, self.config.object, self.config.external_id_field, logs=self.logs
+            )
+            for attempt in lost:
+                self._fetch_again(loader, attempt)
+            if not open_ones and not lost:
+                return Shown("Every result file is here.", tone="good")
+            return Shown(
+                f"{len(open_ones)} job(s) followed, {len(lost)} set(s) of result files fetched again."
+            )
+
+    def _lost_files(self) -> list[Attempt]:
+        """Settled attempts of which a result file is no longer on disk."""
+        gone = {r.attempt for r in self.ledger.results() if not (self.logs / r.file).is_file()}
+        return [attempt for attempt in self.ledger.attempts() if attempt.id in gone]
+
+    def _fetch_again(self, loader: SalesforceBulkLoader, attempt: Attempt) -> None:
+        try:
+            loader.fetch_results(attempt.job_id or "")
+        except NotFoundError:
+            raise LedgerError(
+                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce keeps it no longer (7 days).",
+                "Restore salesforce/logs from a backup: without it the books of this run cannot be proven.",
+            ) from None
+
+    def balance(self) -> Shown:
+        """The books: both sides of every equation."""
+        with self._guarded():
+            books = self._books()
+            rows = [
+                {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
+            ]
+            return Shown(_summary(books), rows, _TONES[books.verdict])
+
+    def _books(self) -> reconcile.Balance:
+        key = self.config.external_id_field
+        before, after = self.ledger.setting("target_before"), self.ledger.setting("target_after")
+        return reconcile.balance(
+            self._extraction(),
+            reconcile.outcomes(self.ledger, self.data, self.logs, key),
+            self._rejected_path,
+            target_before=int(before) if before else None,
+            target_after=int(after) if after else None,
+            shared_target=self.config.shared_target,
+        )
+
+    def failures(self) -> Shown:
+        """Failed rows by error, with one example each."""
+        with self._guarded():
+            found = reconcile.failures(self.ledger, self.logs, self.config.external_id_field)
+            total = int(found["rows"].sum() or 0)
+            if not total:
+                return Shown("Salesforce refused no row.", tone="good")
+            return Shown(
+                f"Salesforce refused {total:,} rows for {found.height} reason(s).",
+                found.to_dicts(),
+                "warning",
+            )
+
+    def verdict(self) -> Shown:
+        """The verdict; also in the status record, in ``status.json`` and recorded in the notebook.
+
+        Raises:
+            BalanceError: the books do not balance.
+        """
+        with self._guarded():
+            books = self._books()
+            glue("balance", _numbers(books) | {"verdict": books.verdict})
+            if books.verdict == "does not balance":
+                wrong = "; ".join(
+                    f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds
+                )
+                raise BalanceError(
+                    f"The books of run {self.parameters.run_id}, table {self.config.table} do not balance: {wrong}.",
+                    f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
+                )
+            self._close_status(books)
+            self._note(books.verdict, **_numbers(books))
+            where = f"Result files and rejected rows: {self.logs}"
+            return Shown(f"Verdict: {books.verdict}. {_summary(books)}\n{where}", tone=_TONES[books.verdict])
+
+    def _close_status(self, books: reconcile.Balance) -> None:
+        if books.staged == 0 or not any(a.state == "fetched" for a in self.ledger.attempts()):
+            return
+        whole = not (books.failed or books.unprocessed or books.unknown or books.not_sent)
+        self._update_status("Uploaded" if whole else "In Progress")
+
+    # records
+
+    @cached_property
+    def _tracker(self) -> SalesforceStatusTracker | None:
+        record = self.config.status
+        if record is None:
+            return None
+        return SalesforceStatusTracker(
+            self.client,
+            sobject=record.object,
+            external_id_field=record.external_id_field,
+            status_field=record.status_field,
+            errors_field=record.errors_field,
+        )
+
+    def _upsert_status(self, status: Status, errors: str = "") -> None:
+        if self._tracker and self.config.status:
+            fields = {"TMS_File_Name__c": self.external_ref} | self.config.status.fields
+            self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
+
+    def _update_status(self, status: Status) -> None:
+        if self._tracker:
+            self._tracker.update_status(self.external_ref, status)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Records how a call ended when it fails."""
+        try:
+            yield
+        except BaseException as error:
+            transient = isinstance(error, TransientError | KeyboardInterrupt)
+            what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
+            self.ledger.end_step(self._invocation, f"{type(error).__name__}: {what}")
+            self._note("stopped, can be resumed" if transient else "failed", error=what)
+            raise
+        self.ledger.end_step(self._invocation, "ok")
+
+    def _note(self, state: str, **details: object) -> None:
+        """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
+        self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table,
+                                    "step": self.step, "state": state, "at": _now(), **details})  # fmt: skip
+        self._log(state, **details)
+
+    def _log(self, event: str, **details: object) -> None:
+        line = json.dumps({"at": _now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    def _write(self, name: str, value: Mapping[str, object]) -> None:
+        part = self.folder / f"{name}.part"
+        part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        part.replace(self.folder / name)
+
+
+def _make_folders(*folders: Path) -> None:
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".probe"
+            probe.touch()
+            probe.unlink()
+    except OSError as error:
+        raise RunFolderError(
+            f"The run's folder {folders[0]} cannot be written: {error.strerror}.",
+            "Correct outputs, or the permissions of that folder.",
+        ) from None
+
+
+def _numbers(books: reconcile.Balance) -> dict[str, Any]:
+    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "failed", "unprocessed", "unknown", "not_sent", "target_before", "target_after")  # fmt: skip
+    return {name: getattr(books, name) for name in names}
+
+
+def _summary(books: reconcile.Balance) -> str:
+    parts = [f"{books.source:,} in the source", f"{books.staged:,} staged", f"{books.rejected:,} rejected",
+             f"{books.success:,} successful ({books.created:,} created, {books.updated:,} updated)",
+             f"{books.failed:,} failed"]  # fmt: skip
+    for number, word in (
+        (books.unprocessed, "unprocessed"),
+        (books.unknown, "unknown"),
+        (books.not_sent, "not sent"),
+    ):
+        if number:
+            parts.append(f"{number:,} {word}")
+    if books.target_after is not None:
+        parts.append(f"{books.target_after:,} in the target")
+    return ", ".join(parts) + "."
+
+
+def _mark(check: reconcile.Check) -> str:
+    return "✓" if check.holds else ("✗" if check.enforced else "differs, others write too")
+
+
+def _numbered(label: str, values: pl.Series) -> dict[str, Any]:
+    return {f"{label} {number}": value for number, value in enumerate(values, 1)}
+
+
+def _seconds(times: Mapping[str, str]) -> float | str:
+    if "created" not in times or "fetched" not in times:
+        return ""
+    begun, ended = (dt.datetime.fromisoformat(times[name]) for name in ("created", "fetched"))
+    return round((ended - begun).total_seconds(), 1)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,17 @@
+"""Everything that talks to Salesforce; the only user of ``requests``."""
+
+from ora2sf.salesforce.auth import Token, get_salesforce_token
+from ora2sf.salesforce.bulk import JobEnd, Journal, SalesforceBulkLoader
+from ora2sf.salesforce.rest import API_VERSION, SalesforceClient
+from ora2sf.salesforce.status import SalesforceStatusTracker
+
+__all__ = [
+    "API_VERSION",
+    "JobEnd",
+    "Journal",
+    "SalesforceBulkLoader",
+    "SalesforceClient",
+    "SalesforceStatusTracker",
+    "Token",
+    "get_salesforce_token",
+]

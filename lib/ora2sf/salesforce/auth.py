@@ -1,0 +1,133 @@
+"""OAuth 2.0 client credentials
+(https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm).
+"""
+
+from __future__ import annotations
+
+import threading
+from urllib.parse import urlsplit
+
+import requests
+
+from ora2sf.connections import Connection, get_connection
+from ora2sf.errors import AuthenticationError, ConnectionFieldError, TargetUnavailable
+
+_TIMEOUT = (10.0, 60.0)
+
+#: ``error`` (and a part of ``error_description``) of a 400 → what it means and what to do.
+#: https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_flow_errors.htm
+_ADVICE: tuple[tuple[str, str, str, str], ...] = (
+    ("invalid_client_id", "", "Salesforce does not know this consumer key", "Correct login (the consumer key); a new app needs up to ten minutes."),
+    ("invalid_client", "", "the consumer secret is wrong", "Correct password (the consumer secret) of the connection."),
+    ("invalid_grant", "no client credentials user", "the app has no user to run as", "In the External Client App's policies set 'Run As' to the integration user."),
+    ("invalid_grant", "not supported on this domain", "this host does not give tokens", "Use the My Domain address as host, not login.salesforce.com."),
+    ("unsupported_grant_type", "", "the client credentials flow is not enabled", "Tick 'Enable Client Credentials Flow' in the External Client App."),
+    ("", "rate exceeded", "too many sign-ins", "Wait half an hour; one run needs one token."),
+)  # fmt: skip
+
+
+class Token(dict[str, str]):
+    """``access_token``, ``instance_url`` and ``token_type``; the token itself never shows."""
+
+    def __repr__(self) -> str:
+        return f"Token(instance_url={self.get('instance_url')!r}, access_token='***')"
+
+    __str__ = __repr__
+
+
+def get_salesforce_token(conn_id: str = "salesforce_api") -> Token:
+    """A token for the connection: its host is the My Domain address, login the consumer key, password the secret.
+
+    Raises:
+        ConnectionFieldError: a field of the connection is missing.
+        AuthenticationError: Salesforce refuses (400, 401); the text says which of the reasons it is.
+        TargetUnavailable: no answer, or a server error.
+    """
+    connection = get_connection(conn_id)
+    url = connection.base_url()
+    client_id = connection.need("login", "the consumer key of the External Client App")
+    secret = connection.need("password", "the consumer secret of the External Client App")
+    form = {"grant_type": "client_credentials"}
+    basic = (client_id, secret) if connection.extra.get("auth") == "basic" else None
+    if basic is None:
+        form |= {"client_id": client_id, "client_secret": secret}
+    try:
+        answer = requests.post(f"{url}/services/oauth2/token", data=form, auth=basic, timeout=_TIMEOUT)
+    except requests.RequestException as error:
+        raise TargetUnavailable(
+            f"Salesforce ({conn_id}, {url}) does not answer: {type(error).__name__}.",
+            "Check host of the connection, the network and the proxy.",
+        ) from None
+    return _read(answer, connection, url)
+
+
+def _read(answer: requests.Response, connection: Connection, url: str) -> Token:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    body = body if isinstance(body, dict) else {}
+    if answer.status_code in {400, 401, 403}:
+        raise _refusal(body, answer.status_code, connection, url)
+    if answer.status_code >= 500 or answer.status_code == 429:
+        raise TargetUnavailable(
+            f"Salesforce ({connection.conn_id}, {url}) answers {answer.status_code} to the sign-in.",
+            "Try again in some minutes; status.salesforce.com shows known trouble.",
+        )
+    missing = [name for name in ("access_token", "instance_url", "token_type") if not body.get(name)]
+    if answer.status_code != 200 or missing:
+        raise ConnectionFieldError(
+            f"{url} answers {answer.status_code} without {', '.join(missing) or 'a token'}: this is no Salesforce host.",
+            f"Correct host of the connection '{connection.conn_id}'.",
+        )
+    _same_site(body["instance_url"], connection)
+    return Token({name: body[name] for name in ("access_token", "instance_url", "token_type")})
+
+
+def _same_site(instance_url: str, connection: Connection) -> None:
+    """The token is sent to ``instance_url``: it must not be plain http unless the connection itself is."""
+    wanted, given = urlsplit(connection.base_url()).scheme, urlsplit(instance_url).scheme
+    if wanted == "https" and given != "https":
+        raise AuthenticationError(
+            f"Salesforce answers with an instance_url that is not https ({given}).",
+            "Do not use this host; check who answers there.",
+        )
+
+
+def _refusal(body: dict[str, object], status: int, connection: Connection, url: str) -> AuthenticationError:
+    error, description = str(body.get("error", "")), str(body.get("error_description", ""))
+    meaning, step = "the credentials are refused", "Check consumer key, secret and the policies of the app."
+    for code, part, found_meaning, found_step in _ADVICE:
+        if code in {"", error} and part in description:
+            meaning, step = found_meaning, found_step
+            break
+    said = ": ".join(filter(None, (error, description))) or "no reason given"
+    return AuthenticationError(
+        f"Salesforce ({connection.conn_id}, {url}) refuses the sign-in: {meaning} ({status}, {said}).", step
+    )
+
+
+class TokenSource:
+    """One token for all threads of a client; a refused one is replaced once, however many threads ask.
+
+    Args:
+        conn_id: the connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._conn_id = conn_id
+        self._lock = threading.Lock()
+        self._token: Token | None = None
+
+    def current(self) -> Token:
+        """The token in use; the first call signs in."""
+        with self._lock:
+            self._token = self._token or get_salesforce_token(self._conn_id)
+            return self._token
+
+    def replace(self, refused: Token) -> Token:
+        """A token other than the refused one."""
+        with self._lock:
+            if self._token is refused or self._token is None:
+                self._token = get_salesforce_token(self._conn_id)
+            return self._token

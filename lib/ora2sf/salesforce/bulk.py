@@ -1,0 +1,356 @@
+"""Bulk API 2.0 ingest: one staged file is one job.
+
+https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/bulk_api_2_0_ingest.htm
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ora2sf.batches import PlainText
+from ora2sf.errors import FinalError, JobTimeout, NotFoundError, Ora2sfError, TargetError, TargetUnavailable
+from ora2sf.ledger import KINDS, Kind
+from ora2sf.salesforce.rest import API_VERSION, SalesforceClient
+
+JobState = Literal["Open", "UploadComplete", "InProgress", "JobComplete", "Failed", "Aborted"]
+ENDED = frozenset({"JobComplete", "Failed", "Aborted"})
+_RESULT_PATHS: dict[Kind, str] = {
+    "success": "successfulResults",
+    "failed": "failedResults",
+    "unprocessed": "unprocessedrecords",
+}
+_FIRST_LOOK = 0.2
+_SLOWER = 1.5
+_BLOCK = 1 << 20
+_UPLOAD_TRIES = 3
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A result file on disk; ``sha256`` is of its bytes as Salesforce returned them."""
+
+    kind: Kind
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended. ``processed`` includes the failed rows (Salesforce counts so)."""
+
+    job_id: str
+    state: str
+    processed: int
+    failed: int
+    message: str
+    files: tuple[ResultFile, ...] = ()
+
+
+class Journal:
+    """What a loader tells about one file, before and after each act; the ledger's side overrides it."""
+
+    def intended(self) -> None:
+        """A job is about to be created."""
+
+    def created(self, job_id: str) -> None:
+        """The job exists, empty and Open."""
+
+    def uploaded(self) -> None:
+        """The data is in the job."""
+
+    def closing(self) -> None:
+        """The job is about to be closed; from here on it may run."""
+
+    def closed(self) -> None:
+        """Salesforce has the data and will process it."""
+
+    def ended(self, end: JobEnd) -> None:
+        """The job reached its end."""
+
+    def fetched(self, end: JobEnd) -> None:
+        """Its three result files are on disk."""
+
+    def given_up(self, reason: str) -> None:
+        """Nothing of this job was or will be committed."""
+
+
+class SalesforceBulkLoader:
+    """Loads staged files into one object.
+
+    Args:
+        client: the org, or the name of a connection.
+        sobject, external_id_field, operation: what the jobs do.
+        logs: folder of the result files.
+        max_concurrent_jobs: jobs in flight; max_concurrent_uploads: of these, files on the wire (Salesforce
+            counts calls that run longer than 20 s: at most 25 at once, 5 in a developer org).
+        poll_interval: longest pause between two looks at a job, in seconds; the first ones are shorter.
+        job_timeout: seconds after which a job is left alone; it goes on, and the next run follows it.
+    """
+
+    def __init__(
+        self,
+        client: SalesforceClient | str,
+        sobject: str,
+        external_id_field: str,
+        *,
+        operation: str = "upsert",
+        logs: Path,
+        api_version: str = API_VERSION,
+        max_concurrent_jobs: int = 15,
+        max_concurrent_uploads: int = 4,
+        poll_interval: float = 10.0,
+        job_timeout: float = 7200,
+    ) -> None:
+        self._client = (
+            SalesforceClient(client, api_version=api_version) if isinstance(client, str) else client
+        )
+        self.sobject, self.external_id_field, self.operation = sobject, external_id_field, operation
+        self._logs = logs
+        self._max_jobs = max_concurrent_jobs
+        self._uploads = threading.BoundedSemaphore(max_concurrent_uploads)
+        self._poll_interval, self._job_timeout = poll_interval, job_timeout
+        self._stop = threading.Event()
+
+    # single calls
+
+    def create_job(self) -> str:
+        """Creates an Open job and returns its id."""
+        job = {
+            "object": self.sobject,
+            "operation": self.operation,
+            "contentType": "CSV",
+            "lineEnding": "LF",
+            "columnDelimiter": "COMMA",
+        }
+        if self.operation == "upsert":
+            job["externalIdFieldName"] = self.external_id_field
+        # a repeated create can leave an empty Open job behind, which commits nothing and ends after 24 hours
+        return str(self._client.send("POST", "/jobs/ingest", json=job).json()["id"])
+
+    def upload_data(self, job_id: str, file: Path, size: int | None = None) -> None:
+        """Streams a staged file (``.csv`` or ``.csv.gz``) to an Open job as plain text.
+
+        A job takes one upload, so a broken one is not repeated: the caller gives the job up.
+        """
+        with self._uploads:
+            self._client.send(
+                "PUT",
+                f"/jobs/ingest/{job_id}/batches",
+                body=lambda: PlainText(file, size),
+                headers={"Content-Type": "text/csv; charset=UTF-8"},
+                repeat=False,
+            )
+
+    def close_job(self, job_id: str) -> None:
+        """Tells Salesforce that the data is complete; an unknown outcome is looked up."""
+        self._set_state(
+            job_id, "UploadComplete", done={"UploadComplete", "InProgress", "JobComplete", "Failed"}
+        )
+
+    def abort_job(self, job_id: str) -> None:
+        """Aborts a job that is not wanted; one that is gone already is no error."""
+        try:
+            self._set_state(job_id, "Aborted", done={"Aborted"})
+        except NotFoundError:
+            return
+
+    def _set_state(self, job_id: str, state: JobState, done: set[str]) -> None:
+        try:
+            self._client.send("PATCH", f"/jobs/ingest/{job_id}", json={"state": state}, repeat=False)
+        except (TargetUnavailable, TargetError) as error:
+            if isinstance(error, NotFoundError):
+                raise
+            found = self.job(job_id)["state"]
+            if found in done:
+                return
+            if isinstance(error, TargetUnavailable) and found in {"Open", "UploadComplete", "InProgress"}:
+                self._client.send("PATCH", f"/jobs/ingest/{job_id}", json={"state": state})
+                return
+            raise
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """What Salesforce says about a job."""
+        answer: dict[str, Any] = self._client.send("GET", f"/jobs/ingest/{job_id}").json()
+        return answer
+
+    def wait_for_job(self, job_id: str) -> JobEnd:
+        """Looks at a job until it ends; fast at first, then slower.
+
+        Raises:
+            JobTimeout: it did not end within ``job_timeout``, or the loader was told to stop; the job goes on.
+        """
+        deadline = time.monotonic() + self._job_timeout
+        pause = min(_FIRST_LOOK, self._poll_interval)
+        while True:
+            info = self.job(job_id)
+            if info["state"] not in get_args(JobState):
+                raise TargetError(
+                    f"Job {job_id} is in a state that is not known: {info['state']}.",
+                    "Look at the job in Setup › Bulk Data Load Jobs; run again when it has ended.",
+                )
+            if info["state"] in ENDED:
+                return _end(info)
+            if time.monotonic() + pause > deadline:
+                raise JobTimeout(
+                    f"Job {job_id} is still {info['state']} after {self._job_timeout:g} seconds.",
+                    "It goes on in Salesforce. Run again with the same run_id to follow it.",
+                )
+            if self._stop.wait(pause):
+                raise JobTimeout(
+                    f"Job {job_id} was left {info['state']} because the run was stopped.",
+                    "Run again with the same run_id to follow it.",
+                )
+            pause = min(pause * _SLOWER, self._poll_interval)
+
+    def fetch_results(self, job_id: str) -> tuple[ResultFile, ...]:
+        """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``."""
+        return tuple(self._fetch(job_id, kind) for kind in KINDS)
+
+    def _fetch(self, job_id: str, kind: Kind) -> ResultFile:
+        path = self._logs / f"{self.sobject}_{job_id}_{kind}.csv"
+        part = path.with_name(path.name + ".part")
+        for last in (False, False, True):
+            try:
+                digest = self._download(f"/jobs/ingest/{job_id}/{_RESULT_PATHS[kind]}", part)
+                break
+            except OSError as error:  # requests' own errors are OSErrors: the stream broke off in the middle
+                if last or isinstance(error, PermissionError | FileNotFoundError):
+                    raise TargetUnavailable(
+                        f"The {kind} results of job {job_id} could not be saved: {type(error).__name__}.",
+                        "Check network and disk, then run again with the same run_id.",
+                    ) from None
+        part.replace(path)
+        return ResultFile(kind, path, digest)
+
+    def _download(self, address: str, part: Path) -> str:
+        digest = hashlib.sha256()
+        with (
+            self._client.send("GET", address, headers={"Accept": "text/csv"}, stream=True) as answer,
+            part.open("wb") as file,
+        ):
+            for block in answer.iter_content(_BLOCK):
+                digest.update(block)
+                file.write(block)
+        return digest.hexdigest()
+
+    # whole files
+
+    def load_file(self, file: Path, journal: Journal | None = None, *, size: int | None = None) -> JobEnd:
+        """Loads one file with one job, to its end and its result files.
+
+        Raises:
+            TargetUnavailable, TargetError: the job could not be filled; it was given up, nothing is committed.
+            JobTimeout: see :meth:`wait_for_job`.
+        """
+        journal = journal or Journal()
+        for last in (False,) * (_UPLOAD_TRIES - 1) + (True,):
+            self._may_go_on()
+            try:
+                job_id = self._fill(file, journal, size)
+                break
+            except TargetUnavailable:
+                if last:
+                    raise
+        journal.closing()
+        self.close_job(job_id)
+        journal.closed()
+        return self.follow(job_id, journal)
+
+    def _fill(self, file: Path, journal: Journal, size: int | None) -> str:
+        """An Open job that holds the file; on any failure the job is given up."""
+        job_id = ""
+        journal.intended()
+        try:
+            job_id = self.create_job()
+            journal.created(job_id)
+            self.upload_data(job_id, file, size)
+        except Ora2sfError as error:
+            if job_id:
+                self._abandon(job_id)
+            journal.given_up(error.what)
+            raise
+        journal.uploaded()
+        return job_id
+
+    def follow(self, job_id: str, journal: Journal | None = None) -> JobEnd:
+        """Waits for a closed job and saves its results; also how a killed run takes up a job again."""
+        journal = journal or Journal()
+        end = self.wait_for_job(job_id)
+        journal.ended(end)
+        return self.collect(end, journal)
+
+    def collect(self, end: JobEnd, journal: Journal | None = None) -> JobEnd:
+        """Saves the results of an ended job."""
+        end = JobEnd(
+            end.job_id, end.state, end.processed, end.failed, end.message, self.fetch_results(end.job_id)
+        )
+        (journal or Journal()).fetched(end)
+        return end
+
+    def load_files_parallel(
+        self, files: Sequence[Path], journals: Sequence[Journal] | None = None
+    ) -> list[JobEnd]:
+        """Loads files side by side, at most ``max_concurrent_jobs`` at once; results in the order of the files."""
+        notes = journals or [Journal() for _ in files]
+        pairs = zip(files, notes, strict=True)
+        return self.run_parallel([functools.partial(self.load_file, file, note) for file, note in pairs])
+
+    def run_parallel(self, tasks: Sequence[Callable[[], JobEnd]]) -> list[JobEnd]:
+        """Runs tasks in threads. After a failure that would hit every job nothing new is begun.
+
+        Raises:
+            Ora2sfError: the first failure, once every begun task has settled.
+        """
+        self._stop.clear()
+        with ThreadPoolExecutor(self._max_jobs, thread_name_prefix="job") as pool:
+            futures = [pool.submit(task) for task in tasks]
+            try:
+                self._settle(futures)
+            except BaseException:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                raise
+        failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        if failures:
+            raise failures[0]
+        return [future.result() for future in futures]
+
+    def _settle(self, futures: list[Future[JobEnd]]) -> None:
+        pending: set[Future[JobEnd]] = set(futures)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_EXCEPTION)
+            if any(isinstance(future.exception(), FinalError) for future in done):
+                for future in pending:
+                    future.cancel()
+                break
+
+    def _may_go_on(self) -> None:
+        if self._stop.is_set():
+            raise JobTimeout(
+                "The run was stopped before this file was sent.", "Run again with the same run_id."
+            )
+
+    def _abandon(self, job_id: str) -> None:
+        try:
+            self.abort_job(job_id)
+        except Ora2sfError:
+            return  # an Open job commits nothing and ends by itself after 24 hours
+
+
+def _end(info: dict[str, Any]) -> JobEnd:
+    return JobEnd(
+        job_id=info["id"],
+        state=info["state"],
+        processed=int(info.get("numberRecordsProcessed") or 0),
+        failed=int(info.get("numberRecordsFailed") or 0),
+        message=str(info.get("errorMessage") or ""),
+    )
