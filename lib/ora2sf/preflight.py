@@ -19,6 +19,7 @@ from ora2sf.tables import (
     IntegerField,
     KeyField,
     PicklistField,
+    StatusRecord,
     TableConfig,
     TextField,
     source_columns,
@@ -75,6 +76,16 @@ def check(config: TableConfig, columns: Mapping[str, SourceColumn], describe: Ma
     fields = {entry["name"]: entry for entry in describe.get("fields", ())}
     lines = tuple(_line(config, spec, columns, fields) for spec in config.fields)
     return Preflight(lines, tuple(_of_object(config, describe, fields)))
+
+
+def check_status(record: StatusRecord, describe: Mapping[str, Any]) -> list[str]:
+    """What the status record needs and its object lacks."""
+    fields = {entry["name"]: entry for entry in describe.get("fields", ())}
+    problems = [f"status: {record.object} has no field {n}{_near(n, fields)}" for n in record.names() if n not in fields]
+    key = fields.get(record.external_id_field)
+    if key and not (key.get("externalId") or key.get("idLookup")):
+        problems.append(f"status: {record.external_id_field} is not an External ID")
+    return problems
 
 
 def _line(

@@ -275,8 +275,10 @@ class Run:
             PreflightError: there are problems; the status record says Failed.
         """
         with self._guarded():
-            found = preflight.check(self.config, self._columns, self._describe())
+            found = preflight.check(self.config, self._columns, self._describe(self.config.object))
             problems = found.all_problems()
+            if self.config.status:
+                problems += preflight.check_status(self.config.status, self._describe(self.config.status.object))
             self._write(
                 "preflight.json", {"problems": problems, "fields": [vars(line) for line in found.lines]}
             )
@@ -307,13 +309,13 @@ class Run:
     def _columns(self) -> dict[str, SourceColumn]:
         return self.source.describe(f"SELECT * FROM ({self.config.inner_select()})")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, sobject: str) -> dict[str, Any]:
         try:
-            return self.client.describe(self.config.object)
+            return self.client.describe(sobject)
         except NotFoundError:
             raise self._refused(
                 PreflightError(
-                    f"Salesforce has no object {self.config.object}, or the run-as user may not see it.",
+                    f"Salesforce has no object {sobject}, or the run-as user may not see it.",
                     "Correct object in the table file (or sf_object), or give the user access to it.",
                 )
             ) from None
@@ -642,7 +644,8 @@ class Run:
 
     def _upsert_status(self, status: Status, errors: str = "") -> None:
         if self._tracker and self.config.status:
-            fields = {"TMS_File_Name__c": self.external_ref} | self.config.status.fields
+            named = self.config.status.file_name_field
+            fields = ({named: self.external_ref} if named else {}) | self.config.status.fields
             self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
 
     def _update_status(self, status: Status) -> None:

@@ -217,13 +217,25 @@ class Source(_Strict):
 
 
 class StatusRecord(_Strict):
-    """The record in Salesforce that shows where a file stands."""
+    """The record in Salesforce that shows where a file stands.
+
+    Attributes:
+        object, external_id_field, status_field, errors_field: where it is kept.
+        file_name_field: filled with the reference; None leaves it out.
+        fields: further fields and their text.
+    """
 
     object: str = "TMS_Daily_Sales_File__c"
     external_id_field: str = "TMS_External_File_Ref__c"
     status_field: str = "TMS_Status__c"
     errors_field: str = "TMS_Errors__c"
+    file_name_field: str | None = "TMS_File_Name__c"
     fields: dict[str, str] = Field(default_factory=dict)
+
+    def names(self) -> tuple[str, ...]:
+        """Every field that is written or asked for."""
+        named = (self.external_id_field, self.status_field, self.errors_field, self.file_name_field, *self.fields)
+        return tuple(name for name in named if name)
 
 
 class TableConfig(_Strict):

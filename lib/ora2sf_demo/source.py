@@ -101,7 +101,7 @@ def _request(rng: random.Random, number: int, code: str, con: str, shop: str) ->
     reason = rng.choice(_REASONS)
     text = reason.format(rng.randrange(10**6)) if reason else None
     if rng.random() < 0.004:
-        text = "เหตุผลยาวเกินไป too long " * rng.randrange(5, 7)
+        text = "remark that is too long เกิน " * rng.randrange(4, 6)  # over 100 characters, under 200 bytes
     barcode = rng.choice((None, f"{rng.randrange(10**13):013d}", f"00{rng.randrange(10**6):06d}"))
     return (
         f"{rng.randrange(1, 9999):04d}",
