@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -166,6 +167,17 @@ def _keep(nb: nbformat.NotebookNode, output_path: str | None) -> None:
     moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
     kept = plain.with_name(f"{plain.stem}.{moment}.ipynb")
     nbformat.write(nb, kept)
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(nb)
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(_without_scraps(nb))
     for path in (kept.with_suffix(".html"), plain.with_suffix(".html")):
         path.write_text(body, encoding="utf-8")
+
+
+def _without_scraps(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy without the outputs that only programs read, which no page can show."""
+    copy = deepcopy(nb)
+    for cell in copy.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [
+                o for o in cell.outputs if not any("scrapbook" in kind for kind in o.get("data", ()))
+            ]
+    return copy

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -27,7 +28,13 @@ _WORKERS = 2
 _AHEAD = 3
 _SAMPLE = 3
 _MEMORY_LIMIT = "512MB"
-_KEYS = pa.schema([pa.field("row", pa.int64()), pa.field("key", pa.large_string())])
+#: ``position`` is the row's place among the staged rows, from 0; null for a row that was rejected.
+_KEY_COLUMNS: list[pa.Field[Any]] = [
+    pa.field("row", pa.int64()),
+    pa.field("key", pa.large_string()),
+    pa.field("position", pa.int64()),
+]
+_KEYS = pa.schema(_KEY_COLUMNS)
 _DUPLICATE = {
     "first": "duplicate key: an earlier row counts",
     "last": "duplicate key: a later row counts",
@@ -53,7 +60,9 @@ def arrow_schema(config: TableConfig, columns: dict[str, SourceColumn]) -> pa.Sc
     """The Arrow types to ask the driver for, in the order of ``config.columns``."""
     scales = {spec.column: spec.source_scale for spec in config.fields if isinstance(spec, DecimalField)}
     default = DecimalField.model_fields["source_scale"].default
-    return pa.schema([pa.field(name, columns[name].arrow_type(scales.get(name, default))) for name in config.columns])
+    return pa.schema(
+        [pa.field(name, columns[name].arrow_type(scales.get(name, default))) for name in config.columns]
+    )
 
 
 def converter(config: TableConfig, columns: dict[str, SourceColumn]) -> Converter:
@@ -145,7 +154,7 @@ class _Stage:
         self.rejected = RejectedFile(rejected_path)
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.changed: Counter[tuple[str, str]] = Counter()
-        self.rows_read = 0
+        self.rows_read = self._staged = 0
         self.sample = Sample()
 
     def _new_writer(self, stem: str) -> BatchWriter:
@@ -160,10 +169,22 @@ class _Stage:
         self._reject(done.rejected)
         self.changed.update(done.changed)
         self._writer.add(done.staged)
-        keys = done.staged.select(
-            pl.col(Converter.row_column).alias("row"), pl.col(self._config.external_id_field).alias("key")
+        self._note_keys(done)
+
+    def _note_keys(self, done: Converted) -> None:
+        """Notes the keys of all rows: a rejected row still decides that the others with its key do not count."""
+        position = pl.int_range(self._staged, self._staged + done.staged.height, dtype=pl.Int64)
+        self._staged += done.staged.height
+        key = self._config.external_id_field
+        staged = done.staged.select(
+            pl.col(Converter.row_column).alias("row"), pl.col(key).alias("key"), position=position
         )
-        self._keys.write_table(keys.to_arrow().cast(_KEYS))
+        refused = pl.DataFrame(
+            [(one.row, one.key, None) for one in done.rejected if one.key],
+            schema=dict(staged.schema),
+            orient="row",
+        )
+        self._keys.write_table(pl.concat([staged, refused]).to_arrow().cast(_KEYS))
 
     def finish(self) -> list[Batch]:
         """Closes everything, after the rows that lose against another row with their key are taken out."""
@@ -196,14 +217,14 @@ class _Stage:
 
 
 def duplicates(keys: Path, policy: str) -> pl.DataFrame:
-    """Rows that lose against another row with their key, found out of core under a memory limit.
+    """Staged rows that lose against another row with their key, found out of core under a memory limit.
 
     Args:
-        keys: a Parquet file with ``row`` (reading order) and ``key``.
+        keys: a Parquet file with ``row`` (reading order), ``key``, and ``position`` among the staged rows.
         policy: ``first``, ``last`` or ``reject_all``.
 
     Returns:
-        ``row`` and ``position`` (0 = first line of the file), ascending.
+        ``row`` and ``position``, ascending by position.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY_LIMIT,
@@ -214,9 +235,10 @@ def duplicates(keys: Path, policy: str) -> pl.DataFrame:
         return pl.DataFrame(
             db.sql(
                 f"""
-                WITH keys AS (SELECT row, key, file_row_number AS position FROM read_parquet(?, file_row_number=true)),
+                WITH keys AS (FROM read_parquet(?)),
                      twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys GROUP BY key HAVING count(*) > 1)
-                SELECT row, position FROM keys JOIN twice USING (key) WHERE {_LOSERS[policy]} ORDER BY position
+                SELECT row, position FROM keys JOIN twice USING (key) 
+                WHERE position IS NOT NULL AND {_LOSERS[policy]} ORDER BY position
                 """,
                 params=[str(keys)],
             ).to_arrow_table()

@@ -184,7 +184,7 @@ def _column(info: Any) -> SourceColumn:
         shown = f"NUMBER({info.precision},{info.scale})" if declared else "NUMBER"
         return SourceColumn(info.name, shown, padded=False, is_number=True, scale=scale, arrow=None)
     if kind in _TEXT:
-        shown = f"{kind.removeprefix('DB_TYPE_')}({info.display_size})"
+        shown = f"{kind.removeprefix('DB_TYPE_').replace('VARCHAR', 'VARCHAR2')}({info.display_size})"
         return SourceColumn(
             info.name, shown, kind in _PADDED, is_number=False, scale=None, arrow=pa.large_string()
         )

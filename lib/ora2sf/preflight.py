@@ -81,7 +81,11 @@ def check(config: TableConfig, columns: Mapping[str, SourceColumn], describe: Ma
 def check_status(record: StatusRecord, describe: Mapping[str, Any]) -> list[str]:
     """What the status record needs and its object lacks."""
     fields = {entry["name"]: entry for entry in describe.get("fields", ())}
-    problems = [f"status: {record.object} has no field {n}{_near(n, fields)}" for n in record.names() if n not in fields]
+    problems = [
+        f"status: {record.object} has no field {n}{_near(n, fields)}"
+        for n in record.names()
+        if n not in fields
+    ]
     key = fields.get(record.external_id_field)
     if key and not (key.get("externalId") or key.get("idLookup")):
         problems.append(f"status: {record.external_id_field} is not an External ID")
@@ -125,13 +129,9 @@ def _of_field(
 
 
 def _of_size(spec: AnyField, found: Mapping[str, Any]) -> Iterator[str]:
-    length = int(found.get("length") or 0)
-    textual = isinstance(spec, TextField | KeyField | PicklistField) and found["type"] in {
-        "string",
-        "textarea",
-    }
-    if textual and 0 < length < spec.length:
-        yield f"length = {spec.length}, but Salesforce keeps {length} characters"
+    kept = int(found.get("length") or 0) if found["type"] in {"string", "textarea"} else 0
+    if isinstance(spec, TextField | KeyField | PicklistField) and 0 < kept < spec.length:
+        yield f"length = {spec.length}, but Salesforce keeps {kept} characters"
     if found["type"] in _NUMERIC and isinstance(spec, DecimalField | IntegerField):
         scale = spec.scale if isinstance(spec, DecimalField) else 0
         digits = spec.precision if isinstance(spec, DecimalField) else spec.digits

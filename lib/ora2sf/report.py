@@ -6,6 +6,7 @@ import html
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, Literal
 
 import pandas as pd
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 Tone = Literal["plain", "good", "warning", "bad"]
 _COLOURS: dict[Tone, str] = {"plain": "#5b6770", "good": "#2e7d32", "warning": "#b26a00", "bad": "#b3261e"}
-_WIDEST = 60
+_WIDEST = 100
 
 
 class Shown:
@@ -48,6 +49,8 @@ class Shown:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -112,7 +112,7 @@ def open_run(step: Step, names: Mapping[str, Any]) -> Run:
             for field in config.fields
         )
         config = config.model_copy(update={"fields": fields})
-    return Run(step, parameters, config, root)
+    return Run(step, parameters, config, root, set(given))
 
 
 def _given(names: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,10 @@ def _resolve(given: Mapping[str, Any], config: TableConfig) -> Parameters:
 class Run:
     """One slice of one campaign, as one notebook works on it."""
 
-    def __init__(self, step: Step, parameters: Parameters, config: TableConfig, root: Path) -> None:
+    def __init__(
+        self, step: Step, parameters: Parameters, config: TableConfig, root: Path, shown: set[str]
+    ) -> None:
+        self._parameters_shown = shown
         self.step, self.parameters, self.config = step, parameters, config
         self.folder = root / parameters.outputs / parameters.run_id / parameters.table
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
@@ -228,12 +231,22 @@ class Run:
 
     def _shown(self) -> Shown:
         extracted = self.ledger.extraction()
-        begun = f" It resumes: extracted {extracted.ended[:19]} UTC." if extracted else ""
-        rows = [{"parameter": name, "value": value} for name, value in self.parameters if value is not None]
-        return Shown(
-            f"Run {self.parameters.run_id}, table {self.parameters.table} → {self.config.object}.{begun}",
-            rows,
-        )
+        resumes = "It resumes: e" if self.step == "01_extract" else "E"
+        begun = f" {resumes}xtracted {extracted.ended[:19]} UTC." if extracted else ""
+        chosen = self._in_force()
+        rows = [
+            {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
+        ]
+        return Shown(f"Run {chosen['run_id']}, table {chosen['table']} → {self.config.object}.{begun}", rows)
+
+    def _in_force(self) -> dict[str, Any]:
+        """Every parameter with the value that counts."""
+        settled = {
+            "external_ref": self.external_ref,
+            "sf_object": self.config.object,
+            "external_id_field": self.config.external_id_field,
+        }
+        return dict(self.parameters) | settled
 
     # the servers
 
@@ -278,7 +291,9 @@ class Run:
             found = preflight.check(self.config, self._columns, self._describe(self.config.object))
             problems = found.all_problems()
             if self.config.status:
-                problems += preflight.check_status(self.config.status, self._describe(self.config.status.object))
+                problems += preflight.check_status(
+                    self.config.status, self._describe(self.config.status.object)
+                )
             self._write(
                 "preflight.json", {"problems": problems, "fields": [vars(line) for line in found.lines]}
             )

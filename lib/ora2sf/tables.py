@@ -234,7 +234,13 @@ class StatusRecord(_Strict):
 
     def names(self) -> tuple[str, ...]:
         """Every field that is written or asked for."""
-        named = (self.external_id_field, self.status_field, self.errors_field, self.file_name_field, *self.fields)
+        named = (
+            self.external_id_field,
+            self.status_field,
+            self.errors_field,
+            self.file_name_field,
+            *self.fields,
+        )
         return tuple(name for name in named if name)
 
 
@@ -242,7 +248,8 @@ class TableConfig(_Strict):
     """One table file, checked. Read it with :meth:`load`.
 
     Attributes:
-        duplicates: which of several rows with one key counts, by ``source.order_by``; the others are rejected.
+        duplicates: which of several rows with one key counts, by ``source.order_by``; the others are rejected,
+            also when the one that counts is rejected itself: an older value must not pass for the newest.
         shared_target: others write to the object too, so its COUNT is shown and not enforced.
         status: where the status record is kept; without it none is written.
     """

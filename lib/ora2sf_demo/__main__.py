@@ -38,8 +38,12 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ora2sf_demo", description=__doc__)
-    parser.add_argument("--state", type=Path, default=ROOT / ".demo", help="folder that keeps source and org (default: .demo)")
-    parser.add_argument("--products", type=int, default=100_000, help="products in the source (default: 100000)")
+    parser.add_argument(
+        "--state", type=Path, default=ROOT / ".demo", help="folder that keeps source and org (default: .demo)"
+    )
+    parser.add_argument(
+        "--products", type=int, default=100_000, help="products in the source (default: 100000)"
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     run = actions.add_parser("run", help="run the three notebooks with papermill and print the balance")
     run.add_argument("--run-id", default="", help="a new one by default; an earlier one resumes")
@@ -96,7 +100,9 @@ def _print(run_id: str, folder: Path, books: dict[str, Any]) -> None:
     for name, number, meaning in lines:
         print(f"  {name:<11}{number:>9,}  {meaning}")
     where = os.path.relpath(folder)
-    print(f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     make demo RUN_ID={run_id}")
+    print(
+        f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     make demo RUN_ID={run_id}"
+    )
 
 
 if __name__ == "__main__":

@@ -70,7 +70,17 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
     password, secret = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     oracle = running.enter_context(
         _server(
-            ["fakeoracle", "--port", "0", "--database", str(folder / "source.duckdb"), "--service", SERVICE, "--user", USER],
+            [
+                "fakeoracle",
+                "--port",
+                "0",
+                "--database",
+                str(folder / "source.duckdb"),
+                "--service",
+                SERVICE,
+                "--user",
+                USER,
+            ],
             {"FAKEORACLE_PASSWORD": password},
             folder / "fakeoracle.log",
         )
@@ -84,7 +94,13 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
         )
     )
     text = _CONNECTIONS.format(
-        host=oracle["host"], port=oracle["port"], service=SERVICE, user=USER, password=password, url=org["url"], secret=secret
+        host=oracle["host"],
+        port=oracle["port"],
+        service=SERVICE,
+        user=USER,
+        password=password,
+        url=org["url"],
+        secret=secret,
     )
     part = connections.with_suffix(".part")
     part.touch(mode=0o600)
@@ -104,8 +120,8 @@ def _server(command: list[str], environment: dict[str, str], log: Path) -> Itera
             text=True,
             start_new_session=True,  # Ctrl-C is for the notebooks; the servers end after them
         )
+        assert process.stdout is not None  # a pipe was asked for
         try:
-            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             line = process.stdout.readline()
             if not line:
                 raise SystemExit(f"The demo server {command[0]} did not start; see {log}.")
@@ -116,6 +132,8 @@ def _server(command: list[str], environment: dict[str, str], log: Path) -> Itera
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
+            process.stdout.close()
 
 
 def _fill(dsn: str, password: str, products: int) -> None:
@@ -141,5 +159,7 @@ def _wait_for(connections: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while not connections.is_file():
         if time.monotonic() > deadline:
-            raise SystemExit(f"Another process holds {connections.parent}/lock but its servers are not ready; end it.")
+            raise SystemExit(
+                f"Another process holds {connections.parent}/lock but its servers are not ready; end it."
+            )
         time.sleep(0.2)

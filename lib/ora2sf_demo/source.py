@@ -45,9 +45,26 @@ UNITS = (
 )
 _WEIGHTS = (30, 20, 15, 10, 10, 8, 1, 3)
 
-_FIRST = ("Thai silk", "ผ้าไหมไทย", "Dried mango", "มะม่วงอบแห้ง", "Café latte", "ชาเขียว", "Travel pillow", "หมอนรองคอ")
+_FIRST = (
+    "Thai silk",
+    "ผ้าไหมไทย",
+    "Dried mango",
+    "มะม่วงอบแห้ง",
+    "Café latte",
+    "ชาเขียว",
+    "Travel pillow",
+    "หมอนรองคอ",
+)
 _SECOND = ("large", "ขนาดใหญ่", "gift set", "ชุดของขวัญ", 'size 12"', "red, blue", "100% cotton", "สีแดง, สีน้ำเงิน")
-_REASONS = (None, None, None, "DOC-{0:07d}", "Ticket {0}, see e-mail", "ปรับราคาตามประกาศ {0}", "line one {0}\nline two")
+_REASONS = (
+    None,
+    None,
+    None,
+    "DOC-{0:07d}",
+    "Ticket {0}, see e-mail",
+    "ปรับราคาตามประกาศ {0}",
+    "line one {0}\nline two",
+)
 _SOURCES = (None, "King street market", "ตลาดกลาง", "Supplier's list, 2025", "N/A")
 
 
@@ -89,14 +106,20 @@ def _date_text(rng: random.Random, moment: dt.datetime) -> str:
     """The ways in which the source writes a date, and the ways in which it gets one wrong."""
     chance = rng.random()
     if chance < 0.002:
-        return rng.choice(("31/02/2026 00:00:00", "00/00/0000", "TBA", "2025-13-01 00:00:00", "01/12/2568 00:00:00"))
+        return rng.choice(
+            ("31/02/2026 00:00:00", "00/00/0000", "TBA", "2025-13-01 00:00:00", "01/12/2568 00:00:00")
+        )
     if chance < 0.55:
         return f"{moment:%d/%m/%Y %H:%M:%S}"
     return f"{moment:%Y-%m-%d %H:%M:%S}" if chance < 0.9 else f"{moment:%d/%m/%Y}"
 
 
 def _request(rng: random.Random, number: int, code: str, con: str, shop: str) -> tuple[Any, ...]:
-    price = Decimal(rng.randrange(1, 10**12)) / 10 ** rng.choice((0, 2, 2, 4, 9, 10)) if rng.random() < 0.97 else None
+    price = (
+        Decimal(rng.randrange(1, 10**12)) / 10 ** rng.choice((0, 2, 2, 4, 9, 10))
+        if rng.random() < 0.97
+        else None
+    )
     asked = dt.datetime(2025, 1, 1) + dt.timedelta(seconds=rng.randrange(30_000_000))  # noqa: DTZ001
     reason = rng.choice(_REASONS)
     text = reason.format(rng.randrange(10**6)) if reason else None
@@ -113,7 +136,9 @@ def _request(rng: random.Random, number: int, code: str, con: str, shop: str) ->
         price,
         None if price is None else round(price * 107 / 100, 10),
         rng.choice(_SOURCES),
-        rng.choice((None, Decimal("8.411214953"), Decimal("-0.005"), Decimal("0.0000000001"), Decimal("2.675"))),
+        rng.choice(
+            (None, Decimal("8.411214953"), Decimal("-0.005"), Decimal("0.0000000001"), Decimal("2.675"))
+        ),
         text,
         con,
         shop,
@@ -148,7 +173,7 @@ def fill(database: Any, rows: Rows) -> None:
         ):
             binds = ", ".join(f":{n}" for n in range(1, len(values[0]) + 1))
             for part in _parts(values, 20_000):
-                cursor.executemany(f"INSERT INTO {table} VALUES ({binds})", part)  # noqa: S608 - the names above
+                cursor.executemany(f"INSERT INTO {table} VALUES ({binds})", part)
     database.commit()
 
 
