@@ -1,0 +1,147 @@
+"""The CSV of a job: checked and cut into internal batches in one pass, then read batch by batch.
+
+Nothing here holds more than one internal batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from .errors import JobFailure
+
+DELIMITERS = {"COMMA": ",", "TAB": "\t", "PIPE": "|", "SEMICOLON": ";", "CARET": "^", "BACKQUOTE": "`"}
+BATCH_ROWS = 10_000  # Bulk API 2.0 guide: How Requests Are Processed
+MAX_RECORD_BYTES = 1_600_000  # 400,000 characters of a record (limits), at most 4 bytes each
+BOM = b"\xef\xbb\xbf"
+UNESCAPED_QUOTE = "Failed to parse CSV. Found unescaped quote. A value with quote should be within a quote"
+
+csv.field_size_limit(MAX_RECORD_BYTES)
+
+
+@dataclass
+class Piece:
+    """One internal batch inside the uploaded file."""
+
+    offset: int
+    size: int
+    rows: int
+
+
+@dataclass
+class Layout:
+    """What one pass over the upload found. ``failure``: why the job fails; pieces may be readable still."""
+
+    header: str = ""
+    names: list[str] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    failure: JobFailure | None = None
+
+    @property
+    def rows(self) -> int:
+        """Data rows in the file."""
+        return sum(piece.rows for piece in self.pieces)
+
+
+def survey(source: BinaryIO, delimiter: str, line_ending: str) -> Layout:
+    """Check a job's data as a whole and find its internal batches.
+
+    Checks: byte order mark, line ends that differ from the job's ``lineEnding``, stray quotes, UTF-8 (all
+    seen, except that any CR in an LF job's data counts as a wrong line end, also inside quotes: assumed).
+    """
+    layout = Layout()
+    shape = _record_shape(delimiter)
+    offset = 0
+    piece: Piece | None = None
+    for record in _records(source):
+        problem = _record_problem(record, shape, line_ending)
+        if problem is not None:
+            layout.failure = layout.failure or problem
+            if UNESCAPED_QUOTE in str(problem):
+                layout.pieces.clear()  # the rows cannot be told apart
+                return layout
+        if not layout.header:
+            _read_header(layout, record, delimiter)
+        elif record.strip(b"\r\n"):  # a blank line is no row (assumed)
+            if piece is None or piece.rows == BATCH_ROWS:
+                piece = Piece(offset, 0, 0)
+                layout.pieces.append(piece)
+            piece.rows += 1
+            piece.size = offset + len(record) - piece.offset
+        offset += len(record)
+    return layout
+
+
+def _records(source: BinaryIO) -> Iterator[bytes]:
+    """CSV records with their line ends: a record goes on while a quote is open."""
+    pending: list[bytes] = []
+    quotes = size = 0
+    for line in source:
+        if not pending and b'"' not in line:
+            yield line
+            continue
+        pending.append(line)
+        quotes += line.count(b'"')
+        size += len(line)
+        if quotes % 2 == 0 or size > MAX_RECORD_BYTES:
+            yield b"".join(pending)
+            pending, quotes, size = [], 0, 0
+    if pending:
+        yield b"".join(pending)
+
+
+def _record_shape(delimiter: str) -> re.Pattern[bytes]:
+    mark = re.escape(delimiter.encode())
+    cell = rb'(?:"(?:[^"]|"")*"|[^"\n' + mark + rb"]*)"
+    return re.compile(cell + rb"(?:" + mark + cell + rb")*\r?\n?\Z")
+
+
+def _record_problem(record: bytes, shape: re.Pattern[bytes], line_ending: str) -> JobFailure | None:
+    if b'"' in record and not shape.match(record):
+        return JobFailure("InvalidBatch", UNESCAPED_QUOTE)
+    if not _line_end_fits(record, line_ending):
+        text = f"LineEnding is invalid on user data. Current LineEnding setting is {line_ending}"
+        return JobFailure("ClientInputError", text)
+    if not record.isascii():
+        try:
+            record.decode("utf-8")
+        except UnicodeDecodeError:
+            # UTF-8 is required (Bulk API 2.0 guide: Prepare CSV Files); the wording is assumed.
+            return JobFailure("InvalidBatch", "Failed to parse CSV. The data is not valid UTF-8")
+    return None
+
+
+def _line_end_fits(record: bytes, line_ending: str) -> bool:
+    if line_ending == "LF":
+        return b"\r" not in record
+    return not record.endswith(b"\n") or record.endswith(b"\r\n")
+
+
+def _read_header(layout: Layout, record: bytes, delimiter: str) -> None:
+    # A byte order mark before a quote makes the quote a stray one (seen); before a bare name it joins it.
+    text = record.decode("utf-8", errors="replace").rstrip("\r\n")
+    if record.startswith(BOM + b'"'):
+        layout.failure = JobFailure("InvalidBatch", UNESCAPED_QUOTE)
+    layout.header = text
+    layout.names = next(csv.reader([text], delimiter=delimiter), [])
+
+
+def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]]:
+    """The rows of one internal batch."""
+    source.seek(piece.offset)
+    text = source.read(piece.size).decode("utf-8", errors="replace")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [row for row in rows if row]
+
+
+def quoted(cells: list[str], delimiter: str) -> str:
+    """One result line: every data cell quoted (documented), LF at the end (seen)."""
+    middle = f'"{delimiter}"'
+    line = middle.join(cells)
+    if line.count('"') != 2 * (len(cells) - 1):
+        line = middle.join([cell.replace('"', '""') for cell in cells])
+    return f'"{line}"\n'

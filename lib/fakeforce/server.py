@@ -1,0 +1,195 @@
+"""A running org: the parts put together, and uvicorn in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from .app import Api, App, Seen
+from .auth import ORG_ID, USERNAME, Auth
+from .clock import Clock, stamp
+from .errors import FakeforceError
+from .faults import Faults
+from .ingest import USER_ID, Ingest, Job
+from .rest import Rest
+from .schema import load
+from .settings import Settings
+from .store import Store
+
+
+class Org:
+    """A Salesforce org for tests; made by ``serve``."""
+
+    def __init__(
+        self,
+        schema: str | Path,
+        *,
+        state: str | Path | None,
+        client_id: str,
+        client_secret: str,
+        seed: int,
+    ) -> None:
+        self.schema = load(schema)
+        self.clock = Clock()
+        self.settings = Settings()
+        self.faults = Faults()
+        self.calls: list[Seen] = []
+        self.url = ""
+        self._store = Store(self.schema, state)
+        self._store.meta("seed", str(seed))
+        self._auth = Auth(self._store, self.clock, self.settings, client_id, client_secret)
+        self._ingest = Ingest(self._store, self.clock, self.settings, self.faults, user=USER_ID, seed=seed)
+        self._rest = Rest(self._store, self.clock, self.settings, USER_ID)
+        self._seed_builtins()
+        self.app = App(
+            Api(
+                self.schema, self._store, self.clock, self.settings, self.faults,
+                self._auth, self._ingest, self._rest, self.calls,
+            )
+        )  # fmt: skip
+
+    def _seed_builtins(self) -> None:
+        """The user and the organization that clients ask for."""
+        now = stamp(self.clock.now())
+        common = {"CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now, "IsDeleted": 0}
+        user = {"Username": USERNAME, "Name": "Integration User", "Email": USERNAME, "IsActive": 1}
+        organization = {
+            "Name": "Fakeforce", "InstanceName": "FF0",
+            "OrganizationType": "Developer Edition", "IsSandbox": 0,
+        }  # fmt: skip
+        for name, record, own in (("User", USER_ID, user), ("Organization", ORG_ID, organization)):
+            obj = self.schema.objects[name]
+            if self._store.count(obj) == 0:
+                values = common | {"CreatedById": USER_ID, "LastModifiedById": USER_ID} | own
+                with self._store.transaction() as con:
+                    self._store.insert(con, obj, list(values), [[1, record, *values.values()]])
+
+    def rows(self, name: str) -> Iterator[dict[str, str | None]]:
+        """Every record of an object: field name to exact text or None."""
+        return self._store.rows(self._rest.object(name))
+
+    def count(self, name: str) -> int:
+        """Number of records of an object."""
+        return self._store.count(self._rest.object(name))
+
+    def jobs(self) -> list[Job]:
+        """Every ingest job as stored: id, state, object, processed, failed, error, ..."""
+        return self._ingest.jobs()
+
+    def expire_tokens(self) -> None:
+        """Every token issued so far is refused from now on."""
+        self._auth.expire_all()
+
+    def change(self, **settings: Any) -> None:
+        """Switch settings, e.g. ``change(hold_jobs=True)``."""
+        self.settings.change(settings)
+        self._ingest.wake()
+
+    def hold_jobs(self, after_batches: int = 0) -> None:
+        """Jobs stay in InProgress after that many internal batches, until ``release_jobs``."""
+        self.change(hold_after_batches=after_batches, hold_jobs=True)
+
+    def release_jobs(self) -> None:
+        """Held jobs go on."""
+        self.change(hold_jobs=False)
+
+    def wait_idle(self, timeout: float = 30.0) -> bool:
+        """Wait until no job can be worked on; False when the time is over."""
+        return self._ingest.wait_idle(timeout)
+
+    def start(self) -> None:
+        """Start the worker; unfinished jobs of the state file go on."""
+        self._ingest.start()
+
+    def stop(self) -> None:
+        """Stop the worker and close the files."""
+        self._ingest.stop()
+        self._store.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, asked five times as often whether to end: tests start and stop many orgs."""
+
+    async def main_loop(self) -> None:
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864_000
+            await asyncio.sleep(0.02)
+
+
+def check_loopback(host: str) -> None:
+    """Refuse any address that is not this machine's own. Raises FakeforceError."""
+    try:
+        inside = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside = False
+    if not inside:
+        raise FakeforceError(f"fakeforce listens on loopback only, not on {host!r}; use 127.0.0.1")
+
+
+def make_server(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
+    """A uvicorn server for the org and its bound socket; sets ``org.url``."""
+    check_loopback(host)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only on sockets that say TCP; without it each answer waits 40 ms for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(512)  # a client may connect before uvicorn runs
+    except OSError:
+        listener.close()
+        raise
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    org.url = f"http://{shown}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        org.app, lifespan="off", access_log=False, log_level="warning", proxy_headers=False,
+        server_header=False, timeout_graceful_shutdown=2, timeout_keep_alive=60, ws="none",
+    )  # fmt: skip
+    return _Server(config), listener
+
+
+@contextmanager
+def running(org: Org, server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
+    """Worker and HTTP server run in threads while the block runs; then everything is closed."""
+    thread = threading.Thread(target=server.run, args=([listener],), name="fakeforce-http", daemon=True)
+    try:
+        org.start()
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
+    finally:
+        listener.close()
+        org.stop()
+
+
+@contextmanager
+def serve(
+    schema: str | Path,
+    *,
+    state: str | Path | None = None,
+    client_id: str = "demo-client",
+    client_secret: str = "demo-secret",  # noqa: S107 - the secret of an org that exists only here
+    port: int = 0,
+    seed: int = 1,
+) -> Iterator[Org]:
+    """An org on 127.0.0.1 while the block runs. Raises SchemaError, or OSError for a taken port."""
+    org = Org(schema, state=state, client_id=client_id, client_secret=client_secret, seed=seed)
+    try:
+        server, listener = make_server(org, "127.0.0.1", port)
+    except OSError:
+        org.stop()
+        raise
+    with running(org, server, listener):
+        yield org

@@ -1,0 +1,134 @@
+import re
+
+import pytest
+import requests
+
+TOKEN = "/services/oauth2/token"
+
+
+def _post(org, auth=None, **form):
+    return requests.post(org.url + TOKEN, data=form, auth=auth, timeout=10)
+
+
+def test_a_token_is_given_for_the_form_body_and_has_the_documented_fields(org):
+    reply = _post(org, grant_type="client_credentials", client_id="demo-client", client_secret="demo-secret")
+    body = reply.json()
+    assert reply.status_code == 200
+    assert set(body) == {
+        "access_token",
+        "signature",
+        "scope",
+        "instance_url",
+        "id",
+        "token_type",
+        "issued_at",
+    }
+    assert re.fullmatch(r"00D\w{12,15}![.A-Za-z0-9_]*", body["access_token"])
+    assert body["instance_url"] == org.url
+    assert re.fullmatch(r"\d{13}", body["issued_at"])
+
+
+def test_a_token_is_given_for_http_basic(org):
+    reply = _post(org, auth=("demo-client", "demo-secret"), grant_type="client_credentials")
+    assert reply.json()["token_type"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("form", "error", "text"),
+    [
+        ({"client_id": "other"}, "invalid_client_id", "client identifier invalid"),
+        ({"client_secret": "wrong"}, "invalid_client", "invalid client credentials"),
+        ({"grant_type": "password"}, "unsupported_grant_type", "grant type not supported"),
+    ],
+)
+def test_the_token_endpoint_refuses_with_an_object_and_status_400(org, form, error, text):
+    good = {"grant_type": "client_credentials", "client_id": "demo-client", "client_secret": "demo-secret"}
+    reply = _post(org, **(good | form))
+    assert reply.status_code == 400
+    assert reply.json() == {"error": error, "error_description": text}
+    assert reply.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("switch", "text"),
+    [
+        ({"run_as_user": False}, "no client credentials user enabled"),
+        ({"wrong_domain": True}, "request not supported on this domain"),
+    ],
+)
+def test_an_app_without_user_and_a_wrong_host_are_an_invalid_grant(org, switch, text):
+    org.change(**switch)
+    reply = _post(org, auth=("demo-client", "demo-secret"), grant_type="client_credentials")
+    assert (reply.status_code, reply.json()) == (400, {"error": "invalid_grant", "error_description": text})
+
+
+def test_an_expired_token_is_refused_with_an_array_and_a_new_one_works(org, client):
+    org.expire_tokens()
+    reply = client.call("GET", "/limits")
+    assert reply.status_code == 401
+    assert reply.json() == [{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]
+    client.login()
+    assert client.call("GET", "/limits").status_code == 200
+
+
+def test_pushing_the_clock_past_the_session_time_expires_the_token(org, client):
+    org.clock.push(7199)
+    assert client.call("GET", "/limits").status_code == 200
+    org.clock.push(2)
+    assert client.call("GET", "/limits").status_code == 401
+
+
+def test_the_jwt_form_of_an_expired_token_can_be_switched_on(org, client):
+    org.change(expiry_form="jwt")
+    org.expire_tokens()
+    reply = client.call("GET", "/limits")
+    assert reply.json()[0]["errorCode"] == "INVALID_AUTH_HEADER"
+    assert reply.headers["www-authenticate"] == "Token"
+
+
+def test_a_call_without_a_token_is_refused(org):
+    reply = requests.get(org.url + "/services/data/v66.0/sobjects", timeout=10)
+    assert reply.status_code == 401
+
+
+def test_userinfo_and_the_identity_address_name_the_user(org, client):
+    info = client.http.get(org.url + "/services/oauth2/userinfo", timeout=10).json()
+    assert info["user_id"].startswith("005")
+    identity = client.http.get(f"{org.url}/id/{info['organization_id']}/{info['user_id']}", timeout=10).json()
+    assert identity["preferred_username"] == info["preferred_username"]
+    assert client.call("GET", f"/sobjects/User/{info['user_id']}").json()["Username"] == info["username"]
+
+
+def test_introspection_tells_when_a_token_ends(org, client):
+    token = client.http.headers["Authorization"].partition(" ")[2]
+    reply = requests.post(
+        org.url + "/services/oauth2/introspect",
+        data={"token": token},
+        auth=("demo-client", "demo-secret"),
+        timeout=10,
+    )
+    assert reply.json()["active"] is True
+    assert reply.json()["exp"] - reply.json()["iat"] == 7200
+
+
+def test_the_list_of_versions_needs_no_token_and_names_v66(org):
+    reply = requests.get(org.url + "/services/data", timeout=10)
+    assert "66.0" in [item["version"] for item in reply.json()]
+    assert "sforce-limit-info" not in reply.headers
+
+
+@pytest.mark.parametrize(("version", "status"), [("36.0", 200), ("67.0", 200), ("25.0", 410), ("99.0", 404)])
+def test_old_versions_work_and_retired_ones_are_gone(org, make_client, version, status):
+    assert make_client(org.url, version=version).call("GET", "/limits").status_code == status
+
+
+def test_each_data_call_costs_one_request_and_an_empty_budget_is_refused(org, client):
+    org.change(max_api_requests=3)
+    first = client.call("GET", "/limits")
+    assert first.headers["sforce-limit-info"] == "api-usage=1/3"
+    assert first.json()["DailyApiRequests"] == {"Max": 3, "Remaining": 2}
+    client.call("GET", "/sobjects")
+    client.call("GET", "/sobjects")
+    refused = client.call("GET", "/sobjects")
+    assert refused.status_code == 403
+    assert refused.json()[0]["errorCode"] == "REQUEST_LIMIT_EXCEEDED"
