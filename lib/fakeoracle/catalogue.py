@@ -1,0 +1,233 @@
+"""What tables there are, as Oracle would describe them; DuckDB forgets VARCHAR2(n BYTE), CHAR and NUMBER.
+
+Kept in the schema `fakeoracle` of the same DuckDB file, in tables that the dictionary views read.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+
+import duckdb
+
+from .types import DATE, NUMBER, OracleType, text_type
+
+_TABLES = """
+CREATE SCHEMA IF NOT EXISTS fakeoracle;
+CREATE TABLE IF NOT EXISTS fakeoracle.all_tables (
+    owner VARCHAR, table_name VARCHAR, comments VARCHAR, primary_key VARCHAR[], constraint_name VARCHAR);
+CREATE TABLE IF NOT EXISTS fakeoracle.all_tab_columns (
+    owner VARCHAR, table_name VARCHAR, column_name VARCHAR, column_id INTEGER, data_type VARCHAR,
+    declared_length INTEGER, data_precision INTEGER, data_scale INTEGER, char_used VARCHAR, nullable BOOLEAN,
+    data_default VARCHAR, data_length INTEGER, char_length INTEGER, shown_type VARCHAR);
+CREATE TABLE IF NOT EXISTS fakeoracle.all_indexes (
+    owner VARCHAR, index_name VARCHAR, table_name VARCHAR, column_names VARCHAR[], uniqueness VARCHAR);
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; `default` is the text of its DEFAULT expression."""
+
+    name: str
+    type: OracleType
+    nullable: bool = True
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `primary_key` holds column names, `constraint` the name of that key."""
+
+    owner: str
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    constraint: str = ""
+
+    @property
+    def physical(self) -> str:
+        """The table's name in DuckDB, quoted."""
+        return f"{quote(self.owner)}.{quote(self.name)}"
+
+    def column(self, name: str) -> Column | None:
+        """Return the column of that name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def with_key(self, columns: tuple[str, ...], constraint: str) -> Table:
+        """Return the table with a primary key: its columns become NOT NULL."""
+        kept = tuple(
+            replace(column, nullable=column.nullable and column.name not in columns)
+            for column in self.columns
+        )
+        return replace(self, columns=kept, primary_key=columns, constraint=constraint)
+
+
+@dataclass(frozen=True)
+class View:
+    """A dictionary view: its columns with the DuckDB expression of each, and what it selects from."""
+
+    columns: tuple[tuple[str, OracleType, str], ...]
+    source: str
+
+
+def quote(name: str) -> str:
+    """Return a DuckDB identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a DuckDB string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@dataclass
+class Catalogue:
+    """All tables of all users. `version` changes with every DDL statement."""
+
+    users: frozenset[str]
+    service: str
+    version: int = 0
+    _tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def load(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Create the side tables where they are missing, and read what they hold."""
+        connection.execute(_TABLES)
+        for user in self.users:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(user)}")
+        rows = connection.execute(
+            "SELECT owner, table_name, column_name, data_type, declared_length, data_precision, data_scale, char_used, "
+            "nullable, data_default FROM fakeoracle.all_tab_columns ORDER BY owner, table_name, column_id"
+        ).fetchall()
+        columns: dict[tuple[str, str], list[Column]] = {}
+        for owner, table, name, kind, length, precision, scale, used, nullable, default in rows:
+            column_type = OracleType(kind, precision, scale, length, used == "C")
+            columns.setdefault((owner, table), []).append(Column(name, column_type, nullable, default))
+        tables = connection.execute(
+            "SELECT owner, table_name, primary_key, constraint_name FROM fakeoracle.all_tables"
+        )
+        for owner, name, key, constraint in tables.fetchall():
+            table = Table(owner, name, tuple(columns[owner, name]), tuple(key), constraint)
+            self._tables[owner, name] = table
+
+    def table(self, owner: str, name: str) -> Table | None:
+        """Return a table by its exact name."""
+        return self._tables.get((owner, name))
+
+    def clash(self, owner: str, name: str) -> Table | None:
+        """Return a table whose name differs by case at most: DuckDB cannot keep both."""
+        wanted = (owner, name.upper())
+        return next((t for t in self._tables.values() if (t.owner, t.name.upper()) == wanted), None)
+
+    def store(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        """Write a new or changed table into the side tables; the caller's transaction decides."""
+        self.erase(connection, table)
+        connection.execute(
+            "INSERT INTO fakeoracle.all_tables VALUES (?, ?, NULL, ?, ?)",
+            [table.owner, table.name, list(table.primary_key), table.constraint],
+        )
+        for number, column in enumerate(table.columns, 1):
+            kind = column.type
+            used = ("C" if kind.in_chars else "B") if kind.is_text else None
+            shown = f"TIMESTAMP({kind.scale})" if kind.name == "TIMESTAMP" else kind.name
+            row = [
+                table.owner,
+                table.name,
+                column.name,
+                number,
+                kind.name,
+                kind.length,
+                kind.precision,
+                kind.scale,
+            ]
+            row += [
+                used,
+                column.nullable,
+                column.default,
+                kind.size,
+                kind.length if kind.is_text else 0,
+                shown,
+            ]
+            marks = ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO fakeoracle.all_tab_columns VALUES ({marks})", row)
+
+    def erase(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        """Remove a table from the side tables; the caller's transaction decides."""
+        for side in ("all_tables", "all_tab_columns"):
+            connection.execute(
+                f"DELETE FROM fakeoracle.{side} WHERE owner = ? AND table_name = ?", [table.owner, table.name]
+            )
+
+    def changed(self, old: Table | None, new: Table | None) -> None:
+        """Take over a change that is committed."""
+        if old:
+            self._tables.pop((old.owner, old.name), None)
+        if new:
+            self._tables[new.owner, new.name] = new
+        self.version += 1
+
+    def view(self, name: str, schema: str) -> View | None:
+        """Return a dictionary view (or DUAL) by name, as the owner of `schema` sees it."""
+        if name == "DUAL":
+            return View((("DUMMY", text_type(1), "'X'"),), "(SELECT 1)")
+        mine = f"owner = {literal(schema)}"
+        if name in ("ALL_TABLES", "USER_TABLES", "DBA_TABLES"):
+            return _of("all_tables", name, mine, _TABLE_COLUMNS)
+        if name in (
+            "ALL_TAB_COLUMNS",
+            "USER_TAB_COLUMNS",
+            "DBA_TAB_COLUMNS",
+            "ALL_TAB_COLS",
+            "USER_TAB_COLS",
+        ):
+            return _of("all_tab_columns", name, mine, _COLUMN_COLUMNS)
+        if name in ("ALL_INDEXES", "USER_INDEXES"):
+            return _of("all_indexes", name, mine, _INDEX_COLUMNS)
+        if name == "V$VERSION":
+            return View((("BANNER", text_type(80), literal(BANNER)), ("CON_ID", NUMBER, "0")), "(SELECT 1)")
+        if name == "PRODUCT_COMPONENT_VERSION":
+            return View(_PRODUCT, "(SELECT 1)")
+        return None
+
+
+BANNER = "Oracle Database 19c (fakeoracle test double) Release 19.0.0.0.0"
+_NAME = text_type(128)
+_PRODUCT = (
+    ("PRODUCT", text_type(80), "'Oracle Database 19c (fakeoracle test double) '"),
+    ("VERSION", text_type(80), "'19.0.0.0.0'"),
+    ("VERSION_FULL", text_type(80), "'19.3.0.0.0'"),
+    ("STATUS", text_type(80), "'Production'"),
+)
+_TABLE_COLUMNS = (
+    ("OWNER", _NAME, "owner"),
+    ("TABLE_NAME", _NAME, "table_name"),
+    ("NUM_ROWS", NUMBER, "NULL"),
+    ("LAST_ANALYZED", DATE, "NULL"),
+)
+_COLUMN_COLUMNS = (
+    ("OWNER", _NAME, "owner"),
+    ("TABLE_NAME", _NAME, "table_name"),
+    ("COLUMN_NAME", _NAME, "column_name"),
+    ("DATA_TYPE", _NAME, "shown_type"),
+    ("DATA_LENGTH", NUMBER, "data_length"),
+    ("DATA_PRECISION", NUMBER, "data_precision"),
+    ("DATA_SCALE", NUMBER, "data_scale"),
+    ("NULLABLE", text_type(1), "CASE WHEN nullable THEN 'Y' ELSE 'N' END"),
+    ("COLUMN_ID", NUMBER, "column_id"),
+    ("CHAR_LENGTH", NUMBER, "char_length"),
+    ("CHAR_USED", text_type(1), "char_used"),
+)
+_INDEX_COLUMNS = (
+    ("OWNER", _NAME, "owner"),
+    ("INDEX_NAME", _NAME, "index_name"),
+    ("TABLE_NAME", _NAME, "table_name"),
+    ("UNIQUENESS", text_type(9), "uniqueness"),
+)
+
+
+def _of(side: str, name: str, mine: str, columns: tuple[tuple[str, OracleType, str], ...]) -> View:
+    if name.startswith("USER_"):
+        kept = tuple(column for column in columns if column[0] != "OWNER")
+        return View(kept, f"(SELECT * FROM fakeoracle.{side} WHERE {mine})")
+    return View(columns, f"fakeoracle.{side}")

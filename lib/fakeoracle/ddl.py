@@ -1,0 +1,332 @@
+"""CREATE, DROP, TRUNCATE, ALTER and COMMENT, read from tokens: sqlglot does not know all of Oracle's declarations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .catalogue import Column, Table
+from .errors import OracleError, unsupported
+from .sql import Statement, Token
+from .types import OracleType, declared
+
+_CONSTRAINT_STATES = ("ENABLE", "VALIDATE", "RELY", "INITIALLY", "IMMEDIATE", "DEFERRABLE", "NOT")
+_STORAGE_WORDS = (
+    "TABLESPACE",
+    "PCTFREE",
+    "INITRANS",
+    "NOLOGGING",
+    "LOGGING",
+    "NOCOMPRESS",
+    "NOPARALLEL",
+    "SEGMENT",
+)
+_COLUMN_ENDS = (",", ")")
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    """CREATE TABLE."""
+
+    table: Table
+
+
+@dataclass(frozen=True)
+class CreateIndex:
+    """CREATE [UNIQUE] INDEX; kept in the dictionary only, except that a unique one is refused."""
+
+    owner: str
+    name: str
+    table_owner: str
+    table: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AddKey:
+    """ALTER TABLE ... ADD [CONSTRAINT name] PRIMARY KEY (columns)."""
+
+    owner: str
+    table: str
+    columns: tuple[str, ...]
+    constraint: str
+
+
+@dataclass(frozen=True)
+class OnTable:
+    """DROP TABLE, TRUNCATE TABLE, DROP INDEX or COMMENT; `verb` says which."""
+
+    verb: str
+    owner: str
+    name: str
+    place: int
+
+
+Change = CreateTable | CreateIndex | AddKey | OnTable
+
+
+@dataclass
+class _Definition:
+    columns: list[Column] = field(default_factory=list)
+    key: tuple[str, ...] = ()
+    constraint: str = ""
+
+
+class DdlParser:
+    """Reads one DDL statement; `schema` is where unqualified names belong."""
+
+    def __init__(self, stmt: Statement, schema: str) -> None:
+        self._stmt = stmt
+        self._tokens = stmt.tokens
+        self._schema = schema
+        self._at = 0
+
+    def parse(self) -> Change:
+        """Return what the statement asks for; ORA-03001 for what is not known here."""
+        verb, what = self._word(), self._word()
+        if (verb, what) == ("CREATE", "TABLE"):
+            return self._create_table()
+        if (verb, what) == ("CREATE", "INDEX"):
+            return self._create_index()
+        if (verb, what) == ("CREATE", "UNIQUE"):
+            raise unsupported("CREATE UNIQUE INDEX (declare a PRIMARY KEY)")
+        if (verb, what) == ("DROP", "TABLE"):
+            change = self._on("DROP TABLE")
+            if self._accept("CASCADE"):
+                self._expect("CONSTRAINTS")
+            self._accept("PURGE")
+        elif (verb, what) == ("TRUNCATE", "TABLE"):
+            change = self._on("TRUNCATE TABLE")
+            if self._accept("DROP", "REUSE"):
+                self._expect("STORAGE")
+        elif (verb, what) == ("DROP", "INDEX"):
+            change = self._on("DROP INDEX")
+        elif (verb, what) == ("ALTER", "TABLE"):
+            return self._alter_table()
+        elif (verb, what) == ("COMMENT", "ON"):
+            return self._comment()
+        else:
+            raise unsupported(f"{verb} {what}")
+        self._end()
+        return change
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _peek(self, ahead: int = 0) -> Token:
+        at = self._at + ahead
+        if at < len(self._tokens):
+            return self._tokens[at]
+        return Token("end", "", len(self._stmt.text))
+
+    def _take(self) -> Token:
+        token = self._peek()
+        self._at += 1
+        return token
+
+    def _word(self) -> str:
+        return self._take().upper
+
+    def _accept(self, *texts: str) -> bool:
+        if self._peek().kind in ("word", "symbol") and self._peek().upper in texts:
+            self._at += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        if not self._accept(text):
+            code, words = {
+                "(": (906, "missing left parenthesis"),
+                ")": (907, "missing right parenthesis"),
+            }.get(text, (905, "missing keyword"))
+            raise OracleError(code, words, self._peek().start)
+
+    def _end(self) -> None:
+        if self._peek().kind != "end":
+            raise OracleError(933, "SQL command not properly ended", self._peek().start)
+
+    def _identifier(self) -> str:
+        token = self._take()
+        if token.kind not in ("word", "quoted"):
+            raise OracleError(
+                903, "invalid table name" if self._at < 4 else "invalid identifier", token.start
+            )
+        return token.name
+
+    def _qualified(self) -> tuple[str, str, int]:
+        place = self._peek().start
+        name = self._identifier()
+        if self._accept("."):
+            place = self._peek().start
+            return name, self._identifier(), place
+        return self._schema, name, place
+
+    def _names(self) -> tuple[str, ...]:
+        self._expect("(")
+        names = [self._identifier()]
+        while self._accept(","):
+            names.append(self._identifier())
+        self._expect(")")
+        return tuple(names)
+
+    def _on(self, verb: str) -> OnTable:
+        owner, name, place = self._qualified()
+        return OnTable(verb, owner, name, place)
+
+    # --- statements --------------------------------------------------------------------------------------------------
+
+    def _create_table(self) -> CreateTable:
+        owner, name, _ = self._qualified()
+        if self._peek().upper == "AS":
+            raise unsupported("CREATE TABLE AS SELECT")
+        self._expect("(")
+        definition = _Definition()
+        while True:
+            if self._peek().upper in ("CONSTRAINT", "PRIMARY"):
+                self._table_constraint(definition)
+            elif self._peek().upper in ("UNIQUE", "FOREIGN", "CHECK") and self._peek(1).text == "(":
+                raise unsupported(f"{self._peek().upper} constraints")
+            elif self._peek().upper == "FOREIGN":
+                raise unsupported("FOREIGN KEY constraints")
+            else:
+                definition.columns.append(self._column(definition))
+            if not self._accept(","):
+                break
+        self._expect(")")
+        self._storage()
+        table = Table(owner, name, tuple(definition.columns))
+        names = [column.name for column in table.columns]
+        if len({column.upper() for column in names}) != len(names):
+            raise OracleError(957, "duplicate column name")
+        if definition.key:
+            table = keyed(table, definition.key, definition.constraint)
+        return CreateTable(table)
+
+    def _storage(self) -> None:
+        """Step over physical attributes, which mean nothing here."""
+        while self._peek().kind != "end":
+            if self._peek().upper not in _STORAGE_WORDS:
+                raise unsupported(f"{self._peek().upper} in CREATE TABLE")
+            word = self._word()
+            if word == "SEGMENT":
+                self._expect("CREATION")
+            if word in ("TABLESPACE", "PCTFREE", "INITRANS", "SEGMENT"):
+                self._take()
+
+    def _column(self, definition: _Definition) -> Column:
+        name = self._identifier()
+        kind = self._type()
+        nullable, default = True, None
+        while self._peek().upper not in _COLUMN_ENDS and self._peek().kind != "end":
+            if self._accept("DEFAULT"):
+                default = self._default()
+                continue
+            constraint = self._identifier() if self._accept("CONSTRAINT") else ""
+            if self._accept("NOT"):
+                self._expect("NULL")
+                nullable = False
+            elif self._accept("PRIMARY"):
+                self._expect("KEY")
+                definition.key, definition.constraint = (name,), constraint
+            elif not self._accept("NULL", "ENABLE"):
+                raise unsupported(f"{self._peek().upper} in a column declaration")
+        return Column(name, kind, nullable, default)
+
+    def _type(self) -> OracleType:
+        name = self._word()
+        arguments: list[str] = []
+        unit = None
+        if self._accept("("):
+            while not self._accept(")"):
+                token = self._take()
+                if token.text == "-":
+                    arguments.append("-" + self._take().text)
+                elif token.kind == "number" or token.text == "*":
+                    arguments.append(token.text)
+                elif token.upper in ("BYTE", "CHAR"):
+                    unit = token.upper
+                elif token.text != ",":
+                    raise OracleError(907, "missing right parenthesis", token.start)
+        if name == "TIMESTAMP" and self._peek().upper == "WITH":
+            raise unsupported("TIMESTAMP WITH TIME ZONE")
+        return declared(name, arguments, unit)
+
+    def _default(self) -> str:
+        """Return the text of a DEFAULT expression."""
+        start, depth = self._peek().start, 0
+        while self._peek().kind != "end":
+            token = self._peek()
+            ends = token.text in _COLUMN_ENDS or token.upper in ("NOT", "CONSTRAINT", "PRIMARY", "NULL")
+            if depth == 0 and ends and token.start != start:
+                break
+            depth += (token.text == "(") - (token.text == ")")
+            self._at += 1
+        return self._stmt.text[start : self._peek().start].strip()
+
+    def _table_constraint(self, definition: _Definition) -> None:
+        constraint = self._identifier() if self._accept("CONSTRAINT") else ""
+        if not self._accept("PRIMARY"):
+            raise unsupported(f"{self._peek().upper} constraints")
+        self._expect("KEY")
+        definition.key, definition.constraint = self._names(), constraint
+        self._constraint_state()
+
+    def _constraint_state(self) -> None:
+        if self._accept("USING"):
+            self._expect("INDEX")
+        while self._accept(*_CONSTRAINT_STATES):
+            pass
+
+    def _create_index(self) -> CreateIndex:
+        owner, name, _ = self._qualified()
+        self._expect("ON")
+        table_owner, table, _ = self._qualified()
+        self._expect("(")
+        columns = []
+        while True:
+            columns.append(self._identifier())
+            if self._peek().text == "(":
+                raise unsupported("an index on an expression")
+            self._accept("ASC", "DESC")
+            if not self._accept(","):
+                break
+        self._expect(")")
+        self._storage()
+        return CreateIndex(owner, name, table_owner, table, tuple(columns))
+
+    def _alter_table(self) -> AddKey:
+        owner, table, _ = self._qualified()
+        if not self._accept("ADD"):
+            raise unsupported(f"ALTER TABLE {self._peek().upper}")
+        definition = _Definition()
+        bracket = self._accept("(")
+        if self._peek().upper not in ("CONSTRAINT", "PRIMARY"):
+            raise unsupported("ALTER TABLE ADD of anything but a primary key")
+        self._table_constraint(definition)
+        if bracket:
+            self._expect(")")
+        self._end()
+        return AddKey(owner, table, definition.key, definition.constraint)
+
+    def _comment(self) -> OnTable:
+        what = self._word()
+        if what not in ("TABLE", "COLUMN"):
+            raise unsupported(f"COMMENT ON {what}")
+        names = [self._identifier()]
+        while self._accept("."):
+            names.append(self._identifier())
+        if what == "COLUMN":
+            names.pop()
+        self._expect("IS")
+        self._take()
+        self._end()
+        owner = names[0] if len(names) > 1 else self._schema
+        return OnTable("COMMENT", owner, names[-1], 0)
+
+
+def keyed(table: Table, columns: tuple[str, ...], constraint: str) -> Table:
+    """Return the table with its primary key; ORA-00904 for a column it has not, ORA-02260 for a second key."""
+    if table.primary_key:
+        raise OracleError(2260, "table can have only one primary key")
+    for name in columns:
+        if table.column(name) is None:
+            raise OracleError(904, f'"{name}": invalid identifier')
+    return table.with_key(columns, constraint or f"SYS_C_{table.name}_PK")

@@ -1,0 +1,214 @@
+"""Oracle SQL text: its tokens, its binds, the headings of its columns, and its tree (sqlglot)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from .errors import OracleError, unsupported
+
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what is refused here anyway
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+    |(?P<comment>--[^\n]*|/\*.*?\*/)
+    |(?P<string>[nN]?[qQ]'(?:\[.*?\]'|\{.*?\}'|\(.*?\)'|<.*?>'|(?P<mark>[^\s\[\{\(<]).*?(?P=mark)')|[nN]?'(?:[^']|'')*')
+    |(?P<quoted>"[^"]*")
+    |(?P<bind>:\s*(?:\w+|"[^"]+"))
+    |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+    |(?P<word>[^\W\d][\w$\#]*)
+    |(?P<symbol><>|<=|>=|!=|\^=|\|\||=>|:=|\*\*|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_OPENING, _CLOSING = "(", ")"
+_REFUSED = frozenset(
+    [
+        "MERGE",
+        "BEGIN",
+        "DECLARE",
+        "CALL",
+        "LOCK",
+        "GRANT",
+        "REVOKE",
+        "EXPLAIN",
+        "SAVEPOINT",
+        "SET",
+        "ANALYZE",
+        "RENAME",
+        "PURGE",
+        "FLASHBACK",
+        "AUDIT",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token: its kind (`string`, `quoted`, `bind`, `number`, `word`, `symbol`), text and place in the SQL."""
+
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def upper(self) -> str:
+        """The text as keywords are compared."""
+        return self.text.upper()
+
+    @property
+    def name(self) -> str:
+        """The text as an identifier: quoted as it is, else upper case."""
+        return self.text[1:-1] if self.kind == "quoted" else self.text.upper()
+
+
+def tokens(text: str) -> list[Token]:
+    """Return the tokens of `text` without spaces and comments; ORA-01756 if a string does not end."""
+    found = []
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind == "mark":
+            kind = "string"
+        if kind in ("space", "comment"):
+            continue
+        if kind == "symbol" and match[0] in "'\"":
+            raise OracleError(
+                1756 if match[0] == "'" else 1740, "quoted string not properly terminated", match.start()
+            )
+        found.append(Token(kind, match[0], match.start()))
+    return found
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement taken apart as far as it can be without knowing any table."""
+
+    text: str
+    tokens: list[Token]
+    binds: list[str]
+
+    @property
+    def verb(self) -> str:
+        """The first keyword; SELECT also stands for WITH and a bracketed query."""
+        words = [token.upper for token in self.tokens if token.text != _OPENING]
+        first = words[0] if words else ""
+        return "SELECT" if first == "WITH" else first
+
+    def headings(self) -> list[str]:
+        """Return the text of each item of the outermost select list, as a describe names unnamed expressions."""
+        items: list[list[Token]] = [[]]
+        depth, inside = 0, False
+        for token in self.tokens:
+            depth += (token.text == _OPENING) - (token.text == _CLOSING)
+            if depth == 0 and token.kind == "word":
+                if token.upper == "FROM":
+                    break
+                if token.upper == "SELECT":
+                    inside = True
+                    continue
+                if inside and token.upper in ("DISTINCT", "UNIQUE", "ALL") and items == [[]]:
+                    continue
+            if not inside:
+                continue
+            if depth == 0 and token.text == ",":
+                items.append([])
+            else:
+                items[-1].append(token)
+        return ["".join(_heading(token) for token in item) for item in items]
+
+    def tree(self) -> exp.Expr:
+        """Parse the statement; ORA-00900 and its family if it cannot be."""
+        return _parse(self)
+
+    def place(self, node: exp.Expr | None, rewritten: int | None = None) -> int:
+        """Return where `node` stands in the original text, in bytes; 0 if that is not known."""
+        start = node.meta.get("start") if node is not None else rewritten
+        if start is None:
+            return 0
+        _, moves = _rewritten(self)
+        at = bisect_right(moves, (start, 1 << 30)) - 1
+        original = start + (moves[at][1] if at >= 0 else 0)
+        return len(self.text[:original].encode())
+
+
+def _heading(token: Token) -> str:
+    if token.kind == "quoted":
+        return token.text
+    return re.sub(r"\s", "", token.text).upper()
+
+
+def statement(text: str) -> Statement:
+    """Take `text` apart; ORA-00900 if there is nothing in it."""
+    found = tokens(text)
+    if not found:
+        raise OracleError(900, "invalid SQL statement")
+    binds = [re.sub(r"^:\s*", "", token.text).strip('"').upper() for token in found if token.kind == "bind"]
+    return Statement(text, found, binds)
+
+
+def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
+    """Return the text sqlglot can read, and (place in it, what to add for the place in the original) pairs.
+
+    Each occurrence of a bind gets a name of its own, since Oracle's binds are positional; comments and hints go.
+    """
+    parts: list[str] = []
+    moves: list[tuple[int, int]] = []
+    length = number = 0
+    for token in stmt.tokens:
+        if parts:
+            parts.append(" ")
+            length += 1
+        moves.append((length, token.start - length))
+        text = token.text
+        if token.kind == "bind":
+            text = f":b{number}"
+            number += 1
+        elif token.text == "^=":
+            text = "<>"
+        parts.append(text)
+        length += len(text)
+    return "".join(parts), moves
+
+
+def _parse(stmt: Statement) -> exp.Expr:
+    if stmt.verb in _REFUSED:
+        raise unsupported(f"the statement {stmt.verb}")
+    if stmt.tokens[-1].text == ";":
+        raise OracleError(
+            933, "SQL command not properly ended", len(stmt.text[: stmt.tokens[-1].start].encode())
+        )
+    text, moves = _rewritten(stmt)
+    for before, after in zip(stmt.tokens, stmt.tokens[1:], strict=False):
+        if before.text == "," and after.upper in ("FROM", ")", ","):  # sqlglot forgives these
+            raise OracleError(936, "missing expression", len(stmt.text[: after.start].encode()))
+    try:
+        trees = sqlglot.parse(text, read="oracle")
+    except SqlglotError as error:
+        raise _syntax_error(stmt, error, text, moves) from None
+    except RecursionError:
+        raise unsupported("a statement nested this deeply") from None
+    if len(trees) != 1 or trees[0] is None or isinstance(trees[0], exp.Command):
+        raise unsupported(f"the statement {stmt.verb}")
+    return trees[0]
+
+
+def _syntax_error(
+    stmt: Statement, error: SqlglotError, text: str, moves: list[tuple[int, int]]
+) -> OracleError:
+    first = (getattr(error, "errors", None) or [{}])[0]
+    column, highlight = first.get("col") or 0, first.get("highlight") or ""
+    start = max(column - len(highlight), 0)
+    at = bisect_right(moves, (start, 1 << 30)) - 1
+    place = len(stmt.text[: start + (moves[at][1] if at >= 0 else 0)].encode())
+    if stmt.verb not in ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"):
+        return OracleError(900, "invalid SQL statement")
+    if stmt.verb == "SELECT" and not any(token.upper == "FROM" for token in stmt.tokens):
+        return OracleError(923, "FROM keyword not found where expected", place)
+    if column >= len(text):
+        return OracleError(936, "missing expression", len(stmt.text.encode()))
+    return OracleError(933, "SQL command not properly ended", place)

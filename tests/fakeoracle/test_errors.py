@@ -1,0 +1,129 @@
+"""What goes wrong, with Oracle's number for it, and the connection usable afterwards."""
+
+import oracledb
+import pytest
+
+CASES = [
+    ("select * from nosuch", 942, 14),
+    ("select * from other.nosuch", 942, 20),
+    ("select nosuch from dual", 904, 7),
+    ("select d.nosuch from dual d", 904, 7),
+    ("select dummy,\n /* ก */ nosuch from dual", 904, 25),
+    ("select :b, nosuch from dual", 904, 11),
+    ("select a.dummy from dual b", 904, 7),
+    ("select dummy from dual a, dual b", 918, 7),
+    ("selec 1 from dual", 900, None),
+    ("select 1 fro dual", 923, None),
+    ("select 1", 923, None),
+    ("select 1, from dual", 936, None),
+    ("select 1 from dual where", 936, None),
+    ("select 1 from dual;", 933, 18),
+    ("select to_number('1x') from dual", 1722, None),
+    ("select 1/0 from dual", 1476, None),
+    ("select count(*) from dual where count(*) = 1", 934, None),
+    ("select dummy, count(*) from dual", 979, None),
+    ("select (select 1 from dual union all select 2 from dual) from dual", 1427, None),
+    ("select to_date('2024-02-30', 'YYYY-MM-DD') from dual", 1839, None),
+    ("select to_date('x', 'YYYY-MM-DD') from dual", 1861, None),
+    ("select case when 1=1 then 1 else 'x' end from dual", 932, None),
+    ("insert into nosuch values (1)", 942, 12),
+    ("drop table nosuch", 942, None),
+    ("create table nosuch (a number, a date)", 957, None),
+    ("create table nosuch (a number(39))", 1727, None),
+    ("create table nosuch (a varchar2(4001))", 910, None),
+]
+
+REFUSED = [
+    "select * from dual as of scn 5",
+    "merge into dual using dual on (1=1) when matched then update set dummy = 'x'",
+    "begin null; end;",
+    "select dummy from dual for update",
+    "select regexp_replace(dummy, 'x', 'y') from dual",
+    "select listagg(dummy) from dual",
+    "select months_between(sysdate, sysdate) from dual",
+    "select sysdate - sysdate from dual",
+    "select to_char(1234.5, '9,999.99') from dual",
+    "select to_char(sysdate, 'Day') from dual",
+    "select '' || sysdate from dual",
+    "select dummy from dual where sysdate > '01-JAN-24'",
+    "select level from dual connect by level < 3",
+    "select systimestamp from dual",
+    "select dummy from dual group by rollup(dummy)",
+    "select dummy from dual where rownum > 1",
+    "select * from dual natural join dual",
+    "select rowid from dual",
+    "create table nosuch (a clob)",
+    "create table nosuch (a number, check (a > 0))",
+    "create table nosuch as select * from dual",
+    "create view nosuch as select * from dual",
+    "alter session set nls_date_format = 'YYYY'",
+    "grant select on nosuch to other",
+]
+
+
+def rows_of(cursor, sql, *binds):
+    return cursor.execute(sql, list(binds)).fetchall()
+
+
+def code_of(caught):
+    return caught.value.args[0].code
+
+
+@pytest.mark.parametrize(("sql", "code", "offset"), CASES)
+def test_mistakes_get_oracles_number_and_place(cursor, sql, code, offset):
+    with pytest.raises(oracledb.DatabaseError) as caught:
+        rows_of(cursor, sql, *(["x"] if ":b" in sql else []))
+    assert code_of(caught) == code
+    if offset is not None:
+        assert caught.value.args[0].offset == offset
+    assert cursor.execute("select 1 from dual").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_is_not_known_to_be_right_is_refused(cursor, sql):
+    with pytest.raises(oracledb.DatabaseError, match=r"ORA-03001: unimplemented feature \(fakeoracle\): ."):
+        cursor.execute(sql)
+    assert cursor.execute("select 1 from dual").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ("(1, 'x')", 1), ("(null, 'x')", 1400), ("(2, 'กก')", 12899), ("(123456, 'x')", 1438), ("('abc', 'x')", 1722),
+        ("(2)", 947), ("(2, 'x', 3)", 913),
+    ],
+)  # fmt: skip
+def test_rows_that_break_a_rule_are_refused(table, cursor, values, code):
+    name = table("id number(5) primary key, s varchar2(5)")
+    cursor.execute(f"insert into {name} values (1, 'first')")
+    with pytest.raises(oracledb.DatabaseError) as caught:
+        cursor.execute(f"insert into {name} values {values}")
+    assert code_of(caught) == code
+
+
+def test_a_value_too_large_names_the_column_and_both_lengths(table, cursor):
+    name = table("s varchar2(5)")
+    text = rf'value too large for column "TMS"."{name}"."S" \(actual: 6, maximum: 5\)'
+    with pytest.raises(oracledb.DatabaseError, match=text):
+        cursor.execute(f"insert into {name} values ('กก')")
+
+
+def test_one_bad_row_refuses_the_whole_batch(table, cursor, one):
+    name = table("id number(5) primary key")
+    with pytest.raises(oracledb.IntegrityError, match="ORA-00001"):
+        cursor.executemany(f"insert into {name} values (:1)", [(1,), (2,), (1,)])
+    assert one(f"select count(*) from {name}") == 0
+
+
+def test_an_error_in_the_middle_of_a_result_arrives_and_leaves_the_connection(table, cursor):
+    name = table("s varchar2(10)")
+    cursor.executemany(f"insert into {name} values (:1)", [[str(i)] for i in range(60_000)] + [["bad"]])
+    cursor.connection.commit()
+    with pytest.raises(oracledb.DatabaseError, match="ORA-01722"):
+        rows_of(cursor, f"select to_number(s) from {name}")
+    assert cursor.execute("select 1 from dual").fetchone() == (1,)
+
+
+def test_a_missing_bind_is_noticed(cursor):
+    with pytest.raises(oracledb.DatabaseError, match=r"DPY-4010|ORA-01008"):
+        cursor.execute("select :1 from dual", [])
