@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.13.9
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
-DEMO   := $(BIN)/python -m ora2sf_demo
+DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo servers lab test lint format lock clean
@@ -13,7 +13,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
-	@$(DEMO) run $(if $(RUN_ID),--run-id $(RUN_ID))
+	@$(DEMO) run $(if $(RUN_ID),--run-id $(RUN_ID)) $(if $(OUTPUTS),--outputs $(OUTPUTS))
 
 servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 	@$(DEMO) serve
