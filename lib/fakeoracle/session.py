@@ -271,7 +271,7 @@ class Session:
                 self._db.rollback()
                 self._send(ttc.status(in_transaction=False))
                 return False
-            reply = self._answer(function)
+            reply = self._answered(function)
         except OracleError as error:
             if self._broken.is_set():
                 self._await_break()
@@ -306,6 +306,15 @@ class Session:
         cursor = self._cursors.pop(number, None)
         if cursor:
             cursor.close_result()
+
+    def _answered(self, function: int) -> bytes:
+        """Do a call; a mistake of this server's own is told to the client like anything else it cannot do."""
+        try:
+            return self._answer(function)
+        except (OracleError, ProtocolError, Disconnected, OSError, _Break):
+            raise
+        except Exception as error:
+            raise unsupported(f"{type(error).__name__}: {error}") from error
 
     def _answer(self, function: int) -> bytes:
         """Read the rest of a call, do it and return the reply."""

@@ -6,6 +6,7 @@ ORA-03001. Every output column is named c1, c2, ... so that no name of the clien
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -516,7 +517,14 @@ class Translator:
         if order is None:
             return ""
         only(order, "expressions")
-        return "ORDER BY " + ", ".join(self._ordered(node, scope, columns) for node in order.expressions)
+        keys = [self._ordered(node, scope, columns) for node in order.expressions]
+        if (
+            tree.args.get("distinct")
+            and isinstance(tree, exp.Select)
+            and not all(key[0].isdigit() for key in keys)
+        ):
+            raise OracleError(1791, "not a SELECTed expression")
+        return "ORDER BY " + ", ".join(keys)
 
     def _ordered(self, node: exp.Ordered, scope: Scope, columns: list[OutColumn] | None) -> str:
         """Return one sort key; NULL is larger than everything unless the query says otherwise (sqlglot knows that)."""
@@ -704,6 +712,8 @@ class Translator:
         return _choice(tests, [*pairs[1::2], default])
 
     def _coalesce(self, node: exp.Coalesce, scope: Scope) -> Expr:
+        if not node.expressions:
+            raise OracleError(909, "invalid number of arguments")
         values = [self.expression(item, scope) for item in (node.this, *node.expressions)]
         common = ex.unified(values)
         sql = f"coalesce({', '.join(value.sql for value in common)})"
@@ -864,7 +874,8 @@ class Translator:
         text = str(node.this.this) if isinstance(node.this, exp.Literal) else ""
         if not re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}", text):
             raise OracleError(1861, "literal does not match format string")
-        return Expr(f"CAST(try_strptime({literal(text)}, '%Y-%m-%d') AS TIMESTAMP)", DATE, nullable=False)
+        day = _moment([int(part) for part in text.split("-")])
+        return Expr(f"CAST({literal(day.isoformat())} AS TIMESTAMP)", DATE, nullable=False)
 
     def _timestamp_literal(self, node: exp.StrToTime, scope: Scope) -> Expr:
         text = str(node.this.this) if isinstance(node.this, exp.Literal) else ""
@@ -872,6 +883,7 @@ class Translator:
             raise unsupported("a TIMESTAMP literal of this form, or TO_TIMESTAMP")
         if node.args["format"].this != "%Y-%m-%d %H:%M:%S.%f":
             raise unsupported("TO_TIMESTAMP")
+        _moment([int(part) for part in re.split(r"[-: ]", text.partition(".")[0])])
         return Expr(f"CAST({literal(text)} AS TIMESTAMP)", TIMESTAMP, nullable=False)
 
     def _sysdate(self, node: exp.CurrentTimestamp, scope: Scope) -> Expr:
@@ -1010,6 +1022,15 @@ class Translator:
         if str(space).upper() != "USERENV" or str(key).upper() not in known:
             raise unsupported(f"SYS_CONTEXT('{space}', '{key}')")
         return Expr(f"CAST({literal(known[str(key).upper()])} AS VARCHAR)", text_type(256))
+
+
+def _moment(parts: list[int]) -> datetime.datetime:
+    """Return the moment of a literal; ORA-01839 if there is none."""
+    year, month, day, hour, minute, second = (*parts, 0, 0, 0)[:6]
+    try:
+        return datetime.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - DATE has no time zone
+    except ValueError:
+        raise OracleError(1839, "date not valid for month specified") from None
 
 
 def _make_optional(relation: Relation) -> None:
