@@ -6,6 +6,9 @@ UV     := 0.13.9
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS))
 
+# Jupyter refuses the root user, which is who works inside a container, unless it is told
+LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo servers lab test lint format lock clean
 
@@ -19,7 +22,7 @@ servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 	@$(DEMO) serve
 
 lab: $(VENV)/.lab  ## JupyterLab on the demo servers
-	@$(DEMO) with $(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(DEMO) with $(BIN)/jupyter lab --ServerApp.root_dir=. --ip=127.0.0.1 $(LAB_OPTIONS) notebooks/01_extract.ipynb
 
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest

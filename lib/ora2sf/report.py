@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pandas as pd
+from IPython.core.getipython import get_ipython
 from tqdm import tqdm
 
 Tone = Literal["plain", "good", "warning", "bad"]
@@ -78,7 +79,12 @@ def progress(label: str, unit: str, total: int | None = None) -> Iterator[tqdm[A
 
 
 def glue(name: str, value: Mapping[str, Any]) -> None:
-    """Records a small JSON result in the notebook, for programs that read executed notebooks with scrapbook."""
+    """Records a small JSON result in the notebook, for programs that read executed notebooks with scrapbook.
+
+    Outside a notebook there is nothing to record it in.
+    """
+    if get_ipython() is None:
+        return
     import scrapbook  # takes 1.7 s of processor time, and only the last cell needs it
 
     scrapbook.glue(name, dict(value))

@@ -1,10 +1,9 @@
-"""``open_run``: the noun that the notebooks hold. Parameters are checked here, and each step is called from here."""
+"""``open_run``: the noun that the notebooks hold; each step is called from here, and how it ended is recorded."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ora2sf import extract as extraction_step
 from ora2sf import preflight, reconcile
@@ -26,33 +24,19 @@ from ora2sf.errors import (
     LedgerError,
     NotFoundError,
     Ora2sfError,
-    ParameterError,
     PreflightError,
     RunFolderError,
     TransientError,
 )
 from ora2sf.ledger import Attempt, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
+from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
 from ora2sf.salesforce.status import Status
-from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TableConfig
+from ora2sf.tables import TableConfig
 
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
-_RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
-_TEXTS = (
-    "run_id",
-    "table",
-    "outputs",
-    "oracle_conn_id",
-    "sf_conn_id",
-    "external_ref",
-    "sf_object",
-    "external_id_field",
-)
-#: What IPython itself keeps among the names of a notebook.
-_IPYTHON = {"In", "Out"}
 _TONES: dict[reconcile.Verdict, Tone] = {
     "complete": "good",
     "complete with exceptions": "warning",
@@ -60,30 +44,6 @@ _TONES: dict[reconcile.Verdict, Tone] = {
     "incomplete": "warning",
     "does not balance": "bad",
 }
-
-
-class Parameters(BaseModel):
-    """Every parameter of the three notebooks; each notebook shows those it uses and accepts all.
-
-    A value is taken from the parameter, else the environment (``ORA2SF_<NAME>``), else the table file,
-    else the default.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    run_id: str
-    table: str
-    outputs: str = "outputs"
-    oracle_conn_id: str = "oracle_tms"
-    sf_conn_id: str = "salesforce_api"
-    external_ref: str | None = None
-    sf_object: str | None = None
-    external_id_field: str | None = None
-    batch_size: int = Field(default=DEFAULT_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
-    start_batch: int = Field(default=1, ge=1)
-    max_concurrent_jobs: int = Field(default=15, ge=1, le=100)
-    max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
-    job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
 
 
 def open_run(step: Step, names: Mapping[str, Any]) -> Run:
@@ -99,78 +59,9 @@ def open_run(step: Step, names: Mapping[str, Any]) -> Run:
         RunFolderError: the run's folder cannot be written.
         LedgerError: the run_id was begun with other settings.
     """
-    given = _given(names)
-    _check_names(given)
     root = project_root()
-    config = TableConfig.load(str(_setting("table", given, None)), root / "tables")
-    parameters = _resolve(given, config)
-    overrides = {"object": parameters.sf_object, "external_id_field": parameters.external_id_field}
-    config = config.model_copy(update={name: value for name, value in overrides.items() if value})
-    if config.external_id_field != config.key.field:
-        fields = tuple(
-            field.model_copy(update={"field": config.external_id_field}) if field is config.key else field
-            for field in config.fields
-        )
-        config = config.model_copy(update={"fields": fields})
-    return Run(step, parameters, config, root, set(given))
-
-
-def _given(names: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values among a notebook's names: its parameters and whatever was injected beside them."""
-    plain = (str, int, float, bool, list, dict, type(None))
-    return {
-        name: value
-        for name, value in names.items()
-        if not name.startswith("_") and name not in _IPYTHON and isinstance(value, plain)
-    }
-
-
-def _check_names(given: Mapping[str, Any]) -> None:
-    known = Parameters.model_fields
-    if unknown := sorted(set(given) - set(known)):
-        raise ParameterError(
-            f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
-        )
-    for name in _TEXTS:
-        value = _setting(name, given, None)
-        if value is not None and not isinstance(value, str):
-            raise ParameterError(
-                f"{name} arrived as the {type(value).__name__} {value!r}: the command line turned the text into a number.",
-                f"Pass it as text: papermill -r {name} …",
-            )
-    run_id, table = _setting("run_id", given, None), _setting("table", given, None)
-    if not run_id or not _RUN_ID.fullmatch(run_id) or set(run_id) <= {"."}:
-        raise ParameterError(
-            f"run_id {run_id!r} cannot name a folder.",
-            "Use 1 to 80 of the characters A-Z a-z 0-9 _ . - (not dots alone).",
-        )
-    if not table or not _NAME.fullmatch(table):
-        raise ParameterError(
-            f"table {table!r} is not the name of a table file.", "Use the file's name without .toml."
-        )
-
-
-def _setting(name: str, given: Mapping[str, Any], config: TableConfig | None) -> Any:
-    """Parameter > environment > table file; None if none of them says anything."""
-    if (value := given.get(name)) is not None:
-        return value
-    if value := os.environ.get(f"ORA2SF_{name.upper()}"):
-        return value
-    return getattr(config, name, None) if name in {"batch_size", "job_timeout"} else None
-
-
-def _resolve(given: Mapping[str, Any], config: TableConfig) -> Parameters:
-    values = {name: _setting(name, given, config) for name in Parameters.model_fields}
-    try:
-        return Parameters.model_validate({name: value for name, value in values.items() if value is not None})
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{e['loc'][0]} = {values.get(str(e['loc'][0]))!r}: {e['msg']}" for e in error.errors()
-        )
-        raise ParameterError(
-            f"A parameter cannot be used: {problems}.",
-            "Correct it; `papermill --help-notebook` lists types and defaults.",
-        ) from None
+    parameters, config, shown = read_parameters(names, root / "tables")
+    return Run(step, parameters, config, root, shown)
 
 
 class Run:
@@ -208,13 +99,8 @@ class Run:
                 f"Nothing is extracted yet for run {p.run_id}, table {p.table}.",
                 "Run 01_extract with the same run_id, table and outputs first.",
             )
-        if extracted is not None and extracted.fingerprint != self.config.fingerprint:
-            raise LedgerError(
-                f"The table file of {p.table} has changed since run {p.run_id} was extracted.",
-                "Use a new run_id for the changed file, or put the file back as it was.",
-            )
         for name, value in wanted.items():
-            stands = self.ledger.settle(name, value) if extracted is None else self.ledger.setting(name)
+            stands = self.ledger.setting(name)
             if extracted is None:
                 self.ledger.record(name, value)
             elif stands != str(value):
@@ -222,6 +108,11 @@ class Run:
                     f"Run {p.run_id} was begun with {name} = {stands}, now it is {value}.",
                     f"Use {name} = {stands} to go on, or a new run_id.",
                 )
+        if extracted is not None and extracted.fingerprint != self.config.fingerprint:
+            raise LedgerError(
+                f"The table file of {p.table} has changed since run {p.run_id} was extracted.",
+                "Use a new run_id for the changed file, or put the file back as it was.",
+            )
 
     def __repr__(self) -> str:
         return repr(self._shown())

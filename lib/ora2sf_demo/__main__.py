@@ -18,7 +18,11 @@ from papermill.exceptions import PapermillExecutionError
 from ora2sf_demo.servers import servers
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ("01_extract", "02_upload", "03_reconcile")
+NOTEBOOKS = {
+    "01_extract": "from Oracle to staged batches",
+    "02_upload": "from the batches to Salesforce",
+    "03_reconcile": "do the books balance?",
+}
 TABLE = "product_price"
 
 
@@ -68,7 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
     run_id = arguments.run_id or f"demo-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
     folder = ROOT / arguments.outputs / run_id / TABLE
     folder.mkdir(parents=True, exist_ok=True)
-    for name in NOTEBOOKS:
+    for name, meaning in NOTEBOOKS.items():
+        print(f"{name}: {meaning}", flush=True)
         try:
             papermill.execute_notebook(
                 str(ROOT / "notebooks" / f"{name}.ipynb"),

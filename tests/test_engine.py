@@ -1,0 +1,134 @@
+"""The papermill engine: nothing secret is left behind, and what it says about an execution is true."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+from ora2sf.engine import REPLACEMENT, Redactor
+
+CANARY = "canary-pa$$ word/42"
+TOKEN = "00DFf0000000001MAA!AQEAQcanaryTOKEN_.xyz0123456789"
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    nb = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nb.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nb, str(path))
+    return path
+
+
+def run(source: Path, target: Path, **parameters: Any) -> None:
+    papermill.execute_notebook(
+        str(source), str(target), parameters, engine_name="ora2sf", progress_bar=False, log_output=True
+    )
+
+
+def texts(folder: Path) -> str:
+    return "".join(
+        path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name != "source.ipynb"
+    )
+
+
+def test_a_planted_secret_is_in_no_notebook_html_or_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_PLANTED", '{"conn_type": "http", "host": "h", "password": "' + CANARY + '"}'
+    )
+    source = notebook(
+        tmp_path / "source.ipynb",
+        'note: str = ""',
+        "import base64, json, os, sys\nsecret = json.loads(os.environ['AIRFLOW_CONN_PLANTED'])['password']",
+        f"print(secret, repr(secret), base64.b64encode(secret.encode()).decode(), {TOKEN!r})\nprint(secret, file=sys.stderr)",
+        "{'a result': secret}",
+        "raise RuntimeError(f'traceback with {secret} and Bearer {note}')",
+    )
+    with caplog.at_level("INFO"), pytest.raises(papermill.PapermillExecutionError) as failure:
+        run(source, tmp_path / "out.ipynb", note=TOKEN)
+    written = texts(tmp_path) + caplog.text + str(failure.value)
+    for secret in (CANARY, base64.b64encode(CANARY.encode()).decode(), TOKEN):
+        assert secret not in written
+    assert written.count(REPLACEMENT) > 5
+    assert "a result" in written
+    assert (tmp_path / "out.html").is_file()
+
+
+def test_a_killed_kernel_is_not_called_completed(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "source.ipynb", "x: int = 1", "import os\nos._exit(9)", "print('never')")
+    with pytest.raises(Exception, match="died"):
+        run(source, tmp_path / "out.ipynb")
+    nb = nbformat.read(str(tmp_path / "out.ipynb"), 4)
+    assert nb.metadata.papermill.exception is True
+    assert nb.metadata.papermill.ended is False
+    assert [cell.metadata.papermill.status for cell in nb.cells] == ["completed", "failed", "pending"]
+
+
+def test_sigterm_lets_finally_run_in_the_kernel_and_saves_the_notebook(tmp_path: Path) -> None:
+    source = notebook(
+        tmp_path / "source.ipynb",
+        "folder: str = ''",
+        "import pathlib, time\n"
+        "try:\n    pathlib.Path(folder, 'begun').touch()\n    time.sleep(60)\n"
+        "finally:\n    pathlib.Path(folder, 'cleaned').touch()",
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--engine",
+        "ora2sf",
+        "--no-progress-bar",
+        "-p",
+        "folder",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(
+        [*command, str(source), str(tmp_path / "out.ipynb")], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        os.sched_yield()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) != 0
+    assert (tmp_path / "cleaned").exists()
+    nb = nbformat.read(str(tmp_path / "out.ipynb"), 4)
+    assert nb.metadata.papermill.exception is True
+    assert nb.cells[-1].metadata.papermill.status == "failed"
+
+
+def test_an_execution_that_came_to_its_end_says_so(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "source.ipynb", "x: int = 1", "for i in range(3):\n    print(i, flush=True)")
+    run(source, tmp_path / "out.ipynb", x=2)
+    nb = nbformat.read(str(tmp_path / "out.ipynb"), 4)
+    assert nb.metadata.papermill.ended is True
+    assert nb.metadata.papermill.exception is None
+    assert [output.text for output in nb.cells[-1].outputs] == ["0\n1\n2\n"]
+
+
+def test_the_kernel_is_reached_over_an_encrypted_line(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "source.ipynb", "x: int = 1", "print('ok')")
+    run(source, tmp_path / "out.ipynb")
+    assert "without encryption" not in texts(tmp_path)
+
+
+def test_secrets_inside_lists_and_mappings_are_replaced() -> None:
+    value = {"a": ["x s3cret y", {"b": "s3cret"}], "n": 5, "header": "Authorization: Basic czNjcmV0OnM="}
+    clean = Redactor({"s3cret"}).clean(value)
+    assert clean == {
+        "a": [f"x {REPLACEMENT} y", {"b": REPLACEMENT}],
+        "n": 5,
+        "header": f"Authorization: Basic {REPLACEMENT}",
+    }
