@@ -1,12 +1,14 @@
 """The only user of ``oracledb``: connect, describe, count, and Arrow batches with an explicit schema.
 
 The driver turns NUMBER into a float unless it is told otherwise; here every NUMBER is asked for as an
-Arrow decimal, and the driver raises an error when a value does not fit instead of rounding it
-(https://python-oracledb.readthedocs.io/en/latest/user_guide/dataframes.html).
+Arrow decimal, and the driver raises an error when a value has more decimals instead of rounding it
+(https://python-oracledb.readthedocs.io/en/latest/user_guide/dataframes.html). It does not notice when the
+digits before the point overflow the decimal: such columns are read wider than they are handed on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,14 +145,31 @@ class OracleSource:
         Raises:
             SourceError: a number has more digits than its Arrow type holds; nothing is rounded.
         """
-        frames = self._db.fetch_df_batches(sql, size=size, requested_schema=schema)
+        wide = self._wide(sql, schema)
+        frames = self._db.fetch_df_batches(sql, size=size, requested_schema=wide)
         while True:
             with self._translated("read the source"):
                 frame = next(frames, None)
             if frame is None:
                 return
             if frame.num_rows():
-                yield pa.table(frame)
+                yield _narrow(pa.table(frame), schema)
+
+    def _wide(self, sql: str, schema: pa.Schema) -> pa.Schema:
+        """The schema to ask for: a NUMBER of no declared size gets room for every digit that Oracle can send.
+
+        python-oracledb 26.1 pads a number to the scale without looking for an overflow: 17014118346046923173168730372
+        asked for as decimal128(38,10) comes as a negative number. It does refuse more digits than the precision,
+        and 76 - scale of them always fit into 256 bits.
+        """
+        columns = self.describe(sql)
+        for position, field in enumerate(schema):
+            column = columns.get(field.name)
+            declared = column is not None and column.scale is not None
+            if pa.types.is_decimal(field.type) and not declared:
+                scale = field.type.scale
+                schema = schema.set(position, field.with_type(pa.decimal256(76 - scale, scale)))
+        return schema
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -159,6 +178,25 @@ class OracleSource:
             yield
         except oracledb.Error as error:
             raise _explain(error, doing, self._name, self._where) from None
+        except OSError as error:  # the driver lets a host name that nobody knows through as it is
+            raise SourceUnavailable(
+                f"Oracle ({self._name}, {self._where}) could not {doing}: {error.strerror or error}.",
+                "Check host and port of the connection; if they are right, the network or its name service.",
+            ) from None
+
+
+def _narrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    for position, field in enumerate(schema):
+        if table.field(position).type != field.type:
+            try:
+                column = table.column(position).cast(field.type)
+            except pa.ArrowInvalid:
+                raise SourceError(
+                    f"Column {field.name} holds a number that does not fit {field.type}: nothing is rounded or cut.",
+                    _SCALE_ADVICE,
+                ) from None
+            table = table.set_column(position, field, column)
+    return table
 
 
 def _dsn(connection: Connection) -> str:
@@ -202,6 +240,10 @@ def _column(info: Any) -> SourceColumn:
     )
 
 
+_SCALE_ADVICE = (
+    "Raise source_scale of that column's field in the table file (or lower it for longer whole numbers)."
+)
+_UP_ADVICE = "Check that the database is up and the address right, then run again with the same run_id."
 #: Oracle's number → what it means and what to do (Oracle Database Error Messages).
 _ADVICE: dict[int, tuple[type[Ora2sfError], str]] = {
     942: (
@@ -223,27 +265,44 @@ _ADVICE: dict[int, tuple[type[Ora2sfError], str]] = {
     ),
     1013: (SourceUnavailable, "The call was cancelled; run again with the same run_id."),
 }
+#: Too many sessions or processes; starting, closing or not open; the connection is lost.
+_DOWN = {18, 20, 1033, 1034, 1089, 1090, 3113, 3114, 3135, 12516, 12519, 12520, 12528}
+#: The driver's numbers for "nobody answers" and "the connection is lost".
+_UNAVAILABLE = {"DPY-6005", "DPY-6000", "DPY-4011", "DPY-1001", "DPY-4024", "DPY-6006"}
+#: The driver's numbers for an address that cannot be right.
+_ADDRESS = {
+    "DPY-6001": _ADVICE[12514][1],
+    "DPY-6003": _ADVICE[12505][1],
+    "DPY-4017": "Correct dsn in the connection's extra.",
+    "DPY-4027": "Correct dsn in the connection's extra: host:port/service, or a whole descriptor.",
+    "DPY-4000": "Correct dsn in the connection's extra: host:port/service, or a whole descriptor.",
+}
 
 
 def _explain(error: oracledb.Error, doing: str, name: str, where: str) -> Ora2sfError:
     detail = error.args[0] if error.args else None
-    text = str(getattr(detail, "message", error)).strip().splitlines()[0]
-    code, full = int(getattr(detail, "code", 0) or 0), str(getattr(detail, "full_code", "") or "")
+    text, full = _cause(str(getattr(detail, "message", error)))
+    code = int(getattr(detail, "code", 0) or 0)
     what = f"Oracle ({name}, {where}) could not {doing}: {text}"
     if code in _ADVICE:
         kind, step = _ADVICE[code]
         return kind(what, step)
-    if full == "DPY-6001":
-        return ConnectionFieldError(what, _ADVICE[12514][1])
-    if full in {"DPY-6005", "DPY-6000", "DPY-4011", "DPY-1001", "DPY-4024", "DPY-6006"}:
-        return SourceUnavailable(
-            what, "Check that the database is up and the address right, then run again with the same run_id."
-        )
-    if "decimal" in text.lower():
-        return SourceError(
-            what,
-            "Raise source_scale of that column's field in the table file (or lower it for longer whole numbers).",
-        )
+    if full in _ADDRESS:
+        return ConnectionFieldError(what, _ADDRESS[full])
+    if full in _UNAVAILABLE or code in _DOWN:
+        return SourceUnavailable(what, _UP_ADVICE)
+    if full == "DPY-4042":
+        return SourceError(what, _SCALE_ADVICE)
     return SourceError(
         what, "Look the ORA or DPY number up in Oracle's documentation, correct, and run again."
     )
+
+
+def _cause(message: str) -> tuple[str, str]:
+    """The line that says why, and its number: DPY-6005 is only the wrapping of the reason below it."""
+    lines = [line.strip() for line in message.strip().splitlines()] or [""]
+    first = lines[0]
+    if first.startswith("DPY-6005") and len(lines) > 1:
+        first = f"{first} {lines[1]}" if not lines[1].startswith("DPY-") else lines[1]
+    found = re.match(r"(DPY|ORA|DPI)-\d+", first)
+    return first, found[0] if found else ""

@@ -10,6 +10,7 @@ from typing import Literal
 import polars as pl
 
 from ora2sf.batches import RejectedFile, read_batch
+from ora2sf.errors import RunFolderError
 from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Kind, Ledger, Result
 
 Verdict = Literal["complete", "complete with exceptions", "incomplete", "nothing to do", "does not balance"]
@@ -111,8 +112,8 @@ def _outcome(
     if attempt.state != "fetched":
         return Outcome(batch.number, attempt.job_id or "", unknown=batch.rows)
     results = files[attempt.id]
-    staged = read_batch(data / batch.file).select(key)
-    found = pl.concat([_keys(logs / results[kind].file, kind, key) for kind in KINDS])
+    staged = read_batch(_present(data / batch.file)).select(key)
+    found = pl.concat([_keys(_present(logs / results[kind].file), kind, key) for kind in KINDS])
     known = found.join(staged, on=key, how="semi").unique(key, keep="first", maintain_order=True)
     by_kind = Counter(known["kind"].to_list())
     return Outcome(
@@ -130,8 +131,19 @@ def _outcome(
 def _keys(path: Path, kind: Kind, key: str) -> pl.DataFrame:
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={key: pl.String, "kind": pl.String})
-    lines = pl.read_csv(path, infer_schema=False, columns=[key]).fill_null("")
-    return lines.with_columns(pl.lit(kind).alias("kind"))
+    lines = pl.scan_csv(path, infer_schema=False)
+    # a job whose file Salesforce could not read gives headers without the sent columns
+    known = pl.col(key) if key in lines.collect_schema().names() else pl.lit("").alias(key)
+    return lines.select(known.fill_null(""), pl.lit(kind).alias("kind")).collect()
+
+
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise RunFolderError(
+            f"{path} is gone: without it the books of this run cannot be proven.",
+            "Run fetch_missing for a result file that Salesforce still keeps (7 days), or restore it from a backup.",
+        )
+    return path
 
 
 def balance(
@@ -178,7 +190,9 @@ def balance(
 
 def _lines(path: Path) -> int:
     """Rows in the rejected file."""
-    count = pl.scan_csv(path, infer_schema=False, schema=dict.fromkeys(RejectedFile.HEADER, pl.String))
+    count = pl.scan_csv(
+        _present(path), infer_schema=False, schema=dict.fromkeys(RejectedFile.HEADER, pl.String)
+    )
     return int(count.select(pl.len()).collect().item())
 
 
@@ -192,12 +206,11 @@ def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
         logs / r.file for r in ledger.results() if r.kind == "failed" and r.rows and r.attempt in fetched
     ]
     if not paths:
-        return pl.DataFrame(
-            schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, "message": pl.String}
-        )
+        texts = dict.fromkeys(("message", "key"), pl.String)
+        return pl.DataFrame(schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, **texts})
     error = pl.col("sf__Error")
     parts = [
-        pl.scan_csv(path, infer_schema=False).select(
+        pl.scan_csv(_present(path), infer_schema=False).select(
             error.str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN").alias("code"),
             error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
             error.alias("message"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,14 +89,17 @@ def _carry_out(one: Plan, ledger: Ledger, loader: SalesforceBulkLoader, data: Pa
             attempt.failed or 0,
             attempt.message or "",
         )
-        return loader.collect(end, note)
+        with _not_forgotten(attempt):
+            return loader.collect(end, note)
     if _take_up(attempt, note, loader):
-        return loader.follow(attempt.job_id or "", note)
+        with _not_forgotten(attempt):
+            return loader.follow(attempt.job_id or "", note)
     return _send(one.batch, ledger, loader, data)
 
 
 def _send(batch: Batch, ledger: Ledger, loader: SalesforceBulkLoader, data: Path) -> JobEnd:
-    return loader.load_file(data / batch.file, LedgerJournal(ledger, batch.number), size=batch.bytes)
+    note = LedgerJournal(ledger, batch.number)
+    return loader.load_file(data / batch.file, note, size=batch.bytes, sha256=batch.sha256)
 
 
 def _take_up(attempt: Attempt, note: Journal, loader: SalesforceBulkLoader) -> bool:
@@ -113,11 +117,10 @@ def _take_up(attempt: Attempt, note: Journal, loader: SalesforceBulkLoader) -> b
         if attempt.state in {"created", "uploaded"}:
             note.given_up("the job was never closed and is gone")
             return False
-        raise LedgerError(
-            f"Job {attempt.job_id} of batch {attempt.batch} was closed and Salesforce no longer knows it: "
-            "its rows may or may not be there.",
-            "Look up the batch's keys in Salesforce; then load it again with a new run_id (an upsert is safe to repeat).",
-        ) from None
+        raise _forgotten(attempt) from None
+    if state == "Open" and attempt.state == "closed":
+        loader.close_job(attempt.job_id)  # the data is in; whatever the answer was, it is to be closed
+        return True
     if state == "Open":
         loader.abort_job(attempt.job_id)
         note.given_up("the run ended before the job was closed; aborted")
@@ -133,6 +136,23 @@ def _take_up(attempt: Attempt, note: Journal, loader: SalesforceBulkLoader) -> b
             "Somebody else closed it: look at the job in Setup › Bulk Data Load Jobs, then use a new run_id.",
         )
     return True
+
+
+@contextmanager
+def _not_forgotten(attempt: Attempt) -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError:
+        raise _forgotten(attempt) from None
+
+
+def _forgotten(attempt: Attempt) -> LedgerError:
+    """Salesforce keeps jobs and their results for seven days (Bulk API 2.0 guide: limits)."""
+    return LedgerError(
+        f"Job {attempt.job_id} of batch {attempt.batch} was closed and Salesforce no longer knows it: "
+        "its rows may or may not be there.",
+        "Look up the batch's keys in Salesforce; then load it again with a new run_id (an upsert is safe to repeat).",
+    )
 
 
 class LedgerJournal(Journal):

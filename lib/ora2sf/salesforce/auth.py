@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import threading
 from urllib.parse import urlsplit
 
 import requests
+from requests.auth import AuthBase, HTTPBasicAuth
 
 from ora2sf.connections import Connection, get_connection
 from ora2sf.errors import AuthenticationError, ConnectionFieldError, TargetUnavailable
 
 _TIMEOUT = (10.0, 60.0)
+_SHOWN = 200
 
 #: ``error`` (and a part of ``error_description``) of a 400 → what it means and what to do.
 #: https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_flow_errors.htm
@@ -23,7 +27,20 @@ _ADVICE: tuple[tuple[str, str, str, str], ...] = (
     ("invalid_grant", "not supported on this domain", "this host does not give tokens", "Use the My Domain address as host, not login.salesforce.com."),
     ("unsupported_grant_type", "", "the client credentials flow is not enabled", "Tick 'Enable Client Credentials Flow' in the External Client App."),
     ("", "rate exceeded", "too many sign-ins", "Wait half an hour; one run needs one token."),
+    ("", "flow not enabled", "the client credentials flow is not enabled", "Tick 'Enable Client Credentials Flow' in the External Client App."),
 )  # fmt: skip
+
+
+class TryAgain(TargetUnavailable):
+    """One try that failed and may be repeated.
+
+    Attributes:
+        pause: seconds that the server asks to wait; 0 if it says nothing.
+    """
+
+    def __init__(self, what: str, next_step: str = "", *, pause: float = 0.0) -> None:
+        super().__init__(what, next_step)
+        self.pause = pause
 
 
 class Token(dict[str, str]):
@@ -39,20 +56,25 @@ def get_salesforce_token(conn_id: str = "salesforce_api") -> Token:
     """A token for the connection: its host is the My Domain address, login the consumer key, password the secret.
 
     Raises:
-        ConnectionFieldError: a field of the connection is missing.
+        ConnectionFieldError: a field of the connection is missing, or no Salesforce answers at its host.
         AuthenticationError: Salesforce refuses (400, 401); the text says which of the reasons it is.
-        TargetUnavailable: no answer, or a server error.
+        TryAgain: a server error, or too many calls.
+        TargetUnavailable: no answer; a wrong host is likelier than a network that comes back.
     """
     connection = get_connection(conn_id)
     url = connection.base_url()
     client_id = connection.need("login", "the consumer key of the External Client App")
     secret = connection.need("password", "the consumer secret of the External Client App")
     form = {"grant_type": "client_credentials"}
-    basic = (client_id, secret) if connection.extra.get("auth") == "basic" else None
-    if basic is None:
+    auth: AuthBase = AsSent()
+    if connection.extra.get("auth") == "basic":
+        auth = HTTPBasicAuth(client_id.encode(), secret.encode())
+    else:
         form |= {"client_id": client_id, "client_secret": secret}
     try:
-        answer = requests.post(f"{url}/services/oauth2/token", data=form, auth=basic, timeout=_TIMEOUT)
+        answer = requests.post(
+            f"{url}/services/oauth2/token", data=form, auth=auth, timeout=_TIMEOUT, allow_redirects=False
+        )
     except requests.RequestException as error:
         raise TargetUnavailable(
             f"Salesforce ({conn_id}, {url}) does not answer: {type(error).__name__}.",
@@ -61,18 +83,26 @@ def get_salesforce_token(conn_id: str = "salesforce_api") -> Token:
     return _read(answer, connection, url)
 
 
+class AsSent(AuthBase):
+    """Leaves a request as it is: without it ``requests`` puts what ~/.netrc says of the host over our header."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:  # noqa: D102 - see AuthBase
+        return request
+
+
 def _read(answer: requests.Response, connection: Connection, url: str) -> Token:
     try:
         body = answer.json()
     except ValueError:
         body = {}
     body = body if isinstance(body, dict) else {}
-    if answer.status_code in {400, 401, 403}:
+    if answer.status_code in {400, 401, 403} and (body.get("error") or answer.status_code == 401):
         raise _refusal(body, answer.status_code, connection, url)
-    if answer.status_code >= 500 or answer.status_code == 429:
-        raise TargetUnavailable(
+    if answer.status_code >= 500 or answer.status_code in {420, 429}:
+        raise TryAgain(
             f"Salesforce ({connection.conn_id}, {url}) answers {answer.status_code} to the sign-in.",
             "Try again in some minutes; status.salesforce.com shows known trouble.",
+            pause=retry_after(answer),
         )
     missing = [name for name in ("access_token", "instance_url", "token_type") if not body.get(name)]
     if answer.status_code != 200 or missing:
@@ -102,6 +132,8 @@ def _refusal(body: dict[str, object], status: int, connection: Connection, url: 
             meaning, step = found_meaning, found_step
             break
     said = ": ".join(filter(None, (error, description))) or "no reason given"
+    secret = connection.password.get_secret_value()
+    said = " ".join(said.replace(secret, "***").split())[:_SHOWN]  # whoever answers may echo what was sent
     return AuthenticationError(
         f"Salesforce ({connection.conn_id}, {url}) refuses the sign-in: {meaning} ({status}, {said}).", step
     )
@@ -109,6 +141,8 @@ def _refusal(body: dict[str, object], status: int, connection: Connection, url: 
 
 class TokenSource:
     """One token for all threads of a client; a refused one is replaced once, however many threads ask.
+
+    Once a sign-in has worked the host is right: from then on "no answer" may be tried again.
 
     Args:
         conn_id: the connection.
@@ -126,8 +160,29 @@ class TokenSource:
             return self._token
 
     def replace(self, refused: Token) -> Token:
-        """A token other than the refused one."""
+        """A token other than the refused one.
+
+        Raises:
+            TryAgain: no answer, or a server error.
+        """
         with self._lock:
             if self._token is refused or self._token is None:
-                self._token = get_salesforce_token(self._conn_id)
+                try:
+                    self._token = get_salesforce_token(self._conn_id)
+                except TryAgain:
+                    raise
+                except TargetUnavailable as error:
+                    raise TryAgain(error.what, error.next_step) from None
             return self._token
+
+
+def retry_after(answer: requests.Response) -> float:
+    """Seconds of the Retry-After header: a number, or an HTTP date; 0 when there is none or it cannot be read."""
+    value = answer.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    return max((until - dt.datetime.now(until.tzinfo)).total_seconds(), 0.0)

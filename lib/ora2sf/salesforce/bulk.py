@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import requests
+from isal.igzip_lib import IsalError
+
 from ora2sf.batches import PlainText
-from ora2sf.errors import FinalError, JobTimeout, NotFoundError, Ora2sfError, TargetError, TargetUnavailable
+from ora2sf.errors import (
+    JobTimeout,
+    NotFoundError,
+    Ora2sfError,
+    RunFolderError,
+    TargetError,
+    TargetUnavailable,
+    TransientError,
+)
 from ora2sf.ledger import KINDS, Kind
+from ora2sf.salesforce.auth import TryAgain
 from ora2sf.salesforce.rest import API_VERSION, SalesforceClient
 
 JobState = Literal["Open", "UploadComplete", "InProgress", "JobComplete", "Failed", "Aborted"]
@@ -30,7 +44,9 @@ _RESULT_PATHS: dict[Kind, str] = {
 _FIRST_LOOK = 0.2
 _SLOWER = 1.5
 _BLOCK = 1 << 20
+_LISTEN = 0.5
 _UPLOAD_TRIES = 3
+_FETCH_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,7 @@ class SalesforceBulkLoader:
         self._max_jobs = max_concurrent_jobs
         self._uploads = threading.BoundedSemaphore(max_concurrent_uploads)
         self._poll_interval, self._job_timeout = poll_interval, job_timeout
-        self._stop = threading.Event()
+        self._stop = self._client.stop
 
     # single calls
 
@@ -133,18 +149,26 @@ class SalesforceBulkLoader:
         if self.operation == "upsert":
             job["externalIdFieldName"] = self.external_id_field
         # a repeated create can leave an empty Open job behind, which commits nothing and ends after 24 hours
-        return str(self._client.send("POST", "/jobs/ingest", json=job).json()["id"])
+        return str(self._client.parsed(self._client.send("POST", "/jobs/ingest", json=job))["id"])
 
-    def upload_data(self, job_id: str, file: Path, size: int | None = None) -> None:
+    def upload_data(
+        self, job_id: str, file: Path, size: int | None = None, *, sha256: str | None = None
+    ) -> None:
         """Streams a staged file (``.csv`` or ``.csv.gz``) to an Open job as plain text.
 
         A job takes one upload, so a broken one is not repeated: the caller gives the job up.
+
+        Raises:
+            RunFolderError: the file is missing, damaged, or has not the size and hash that it was staged with;
+                its last block is held back, so that the server does not take it for whole.
+            TryAgain: the upload broke off.
         """
         with self._uploads:
+            self._may_go_on()
             self._client.send(
                 "PUT",
                 f"/jobs/ingest/{job_id}/batches",
-                body=lambda: PlainText(file, size),
+                body=lambda: _StagedFile(file, size, sha256, self._may_go_on),
                 headers={"Content-Type": "text/csv; charset=UTF-8"},
                 repeat=False,
             )
@@ -163,22 +187,22 @@ class SalesforceBulkLoader:
             return
 
     def _set_state(self, job_id: str, state: JobState, done: set[str]) -> None:
-        try:
-            self._client.send("PATCH", f"/jobs/ingest/{job_id}", json={"state": state}, repeat=False)
-        except (TargetUnavailable, TargetError) as error:
-            if isinstance(error, NotFoundError):
+        """Sends the change; after an error the job is looked at before the call is repeated."""
+
+        def change() -> None:
+            try:
+                self._client.send("PATCH", f"/jobs/ingest/{job_id}", json={"state": state}, repeat=False)
+            except NotFoundError:
                 raise
-            found = self.job(job_id)["state"]
-            if found in done:
-                return
-            if isinstance(error, TargetUnavailable) and found in {"Open", "UploadComplete", "InProgress"}:
-                self._client.send("PATCH", f"/jobs/ingest/{job_id}", json={"state": state})
-                return
-            raise
+            except (TargetUnavailable, TargetError):
+                if self.job(job_id)["state"] not in done:
+                    raise
+
+        self._client.retrying()(change)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """What Salesforce says about a job."""
-        answer: dict[str, Any] = self._client.send("GET", f"/jobs/ingest/{job_id}").json()
+        answer: dict[str, Any] = self._client.read(f"/jobs/ingest/{job_id}")
         return answer
 
     def wait_for_job(self, job_id: str) -> JobEnd:
@@ -217,17 +241,15 @@ class SalesforceBulkLoader:
     def _fetch(self, job_id: str, kind: Kind) -> ResultFile:
         path = self._logs / f"{self.sobject}_{job_id}_{kind}.csv"
         part = path.with_name(path.name + ".part")
-        for last in (False, False, True):
-            try:
-                digest = self._download(f"/jobs/ingest/{job_id}/{_RESULT_PATHS[kind]}", part)
-                break
-            except OSError as error:  # requests' own errors are OSErrors: the stream broke off in the middle
-                if last or isinstance(error, PermissionError | FileNotFoundError):
-                    raise TargetUnavailable(
-                        f"The {kind} results of job {job_id} could not be saved: {type(error).__name__}.",
-                        "Check network and disk, then run again with the same run_id.",
-                    ) from None
-        part.replace(path)
+        address = f"/jobs/ingest/{job_id}/{_RESULT_PATHS[kind]}"
+        try:
+            digest = self._client.retrying(_FETCH_TRIES)(self._download, address, part)
+            part.replace(path)
+        except OSError as error:
+            raise RunFolderError(
+                f"The {kind} results of job {job_id} cannot be saved in {self._logs}: {error.strerror or error}.",
+                "Check the disk and the permissions of the run's folder, then run again with the same run_id.",
+            ) from None
         return ResultFile(kind, path, digest)
 
     def _download(self, address: str, part: Path) -> str:
@@ -236,42 +258,56 @@ class SalesforceBulkLoader:
             self._client.send("GET", address, headers={"Accept": "text/csv"}, stream=True) as answer,
             part.open("wb") as file,
         ):
-            for block in answer.iter_content(_BLOCK):
-                digest.update(block)
-                file.write(block)
+            try:
+                for block in answer.iter_content(_BLOCK):
+                    self._may_go_on()
+                    digest.update(block)
+                    file.write(block)
+            except requests.RequestException as error:
+                raise TryAgain(
+                    f"The answer to GET {address} broke off: {type(error).__name__}.",
+                    "Check the network, then run again with the same run_id.",
+                ) from None
+            file.flush()
+            os.fsync(file.fileno())
         return digest.hexdigest()
 
     # whole files
 
-    def load_file(self, file: Path, journal: Journal | None = None, *, size: int | None = None) -> JobEnd:
+    def load_file(
+        self,
+        file: Path,
+        journal: Journal | None = None,
+        *,
+        size: int | None = None,
+        sha256: str | None = None,
+    ) -> JobEnd:
         """Loads one file with one job, to its end and its result files.
+
+        Args:
+            size, sha256: of the plain text when it was staged; a file that differs is refused.
 
         Raises:
             TargetUnavailable, TargetError: the job could not be filled; it was given up, nothing is committed.
+            RunFolderError: the file is not what was staged; likewise.
             JobTimeout: see :meth:`wait_for_job`.
         """
         journal = journal or Journal()
-        for last in (False,) * (_UPLOAD_TRIES - 1) + (True,):
-            self._may_go_on()
-            try:
-                job_id = self._fill(file, journal, size)
-                break
-            except TargetUnavailable:
-                if last:
-                    raise
+        job_id = self._client.retrying(_UPLOAD_TRIES)(self._fill, file, journal, size, sha256)
         journal.closing()
         self.close_job(job_id)
         journal.closed()
         return self.follow(job_id, journal)
 
-    def _fill(self, file: Path, journal: Journal, size: int | None) -> str:
+    def _fill(self, file: Path, journal: Journal, size: int | None, sha256: str | None) -> str:
         """An Open job that holds the file; on any failure the job is given up."""
+        self._may_go_on()
         job_id = ""
         journal.intended()
         try:
             job_id = self.create_job()
             journal.created(job_id)
-            self.upload_data(job_id, file, size)
+            self.upload_data(job_id, file, size, sha256=sha256)
         except Ora2sfError as error:
             if job_id:
                 self._abandon(job_id)
@@ -306,32 +342,33 @@ class SalesforceBulkLoader:
     def run_parallel(self, tasks: Sequence[Callable[[], JobEnd]]) -> list[JobEnd]:
         """Runs tasks in threads. After a failure that would hit every job nothing new is begun.
 
+        Such a failure is every one that is not transient, and an org that stays unavailable to as many tasks
+        in a row as may run at once. An interrupt parks the begun tasks: uploads break off, jobs are left.
+
         Raises:
-            Ora2sfError: the first failure, once every begun task has settled.
+            Ora2sfError: the first failure, a final one before a transient one, once every begun task has settled.
         """
+        if not tasks:
+            return []
         self._stop.clear()
+        _ = self._client.instance_url  # a wrong host or secret is reported once, before anything is begun
+        lanes = _Lanes(self._max_jobs)
         with ThreadPoolExecutor(self._max_jobs, thread_name_prefix="job") as pool:
-            futures = [pool.submit(task) for task in tasks]
+            futures = [pool.submit(lanes.run, task) for task in tasks]
             try:
-                self._settle(futures)
+                while wait(futures, timeout=_LISTEN).not_done:
+                    pass  # an interrupt that another thread took is heard between two waits only
             except BaseException:
                 self._stop.set()
                 for future in futures:
                     future.cancel()
+                pool.shutdown()  # within seconds: whatever waits or sends looks at the flag
+                self._stop.clear()
                 raise
-        failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        failures = [error for future in futures if (error := future.exception())]
         if failures:
-            raise failures[0]
-        return [future.result() for future in futures]
-
-    def _settle(self, futures: list[Future[JobEnd]]) -> None:
-        pending: set[Future[JobEnd]] = set(futures)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_EXCEPTION)
-            if any(isinstance(future.exception(), FinalError) for future in done):
-                for future in pending:
-                    future.cancel()
-                break
+            raise next((error for error in failures if not isinstance(error, TransientError)), failures[0])
+        return [end for future in futures if (end := future.result())]
 
     def _may_go_on(self) -> None:
         if self._stop.is_set():
@@ -354,3 +391,77 @@ def _end(info: dict[str, Any]) -> JobEnd:
         failed=int(info.get("numberRecordsFailed") or 0),
         message=str(info.get("errorMessage") or ""),
     )
+
+
+class _Lanes:
+    """Runs tasks until a failure says that the next ones would fail as well."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._lock = threading.Lock()
+        self._unavailable_in_a_row = 0
+        self._blocked = False
+
+    def run(self, task: Callable[[], JobEnd]) -> JobEnd | None:
+        """What the task returns; None if it was not begun."""
+        if self._blocked:
+            return None
+        try:
+            end = task()
+        except BaseException as error:
+            with self._lock:
+                self._unavailable_in_a_row += isinstance(error, TargetUnavailable)
+                lost = self._unavailable_in_a_row >= self._width
+                self._blocked = self._blocked or lost or not isinstance(error, TransientError)
+            raise
+        with self._lock:
+            self._unavailable_in_a_row = 0
+        return end
+
+
+class _StagedFile:
+    """A staged file as a request body that stops, before the last block, at damage or when it is told to.
+
+    Args:
+        check: called before each block; what it raises breaks the upload off.
+    """
+
+    def __init__(self, file: Path, size: int | None, sha256: str | None, check: Callable[[], None]) -> None:
+        self._file, self._sha256, self._check = file, sha256, check
+        with self._readable():
+            self._text = PlainText(file, size)
+        self._left, self._hash = len(self._text), hashlib.sha256()
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(_BLOCK):
+            yield block
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes."""
+        self._check()
+        with self._readable():
+            block = self._text.read(size)
+        self._left -= len(block)
+        if self._sha256 is not None:
+            self._hash.update(block)
+            if block and not self._left and self._hash.hexdigest() != self._sha256:
+                raise self._damaged("its text is not the one that was staged")
+        return block
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._text.close()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """A damaged file must not look like a broken network, which OSErrors do to ``requests``."""
+        try:
+            yield
+        except (OSError, EOFError, IsalError) as error:  # type: ignore[misc]  # the stub says: an instance
+            raise self._damaged(getattr(error, "strerror", None) or str(error)) from None
+
+    def _damaged(self, why: str) -> RunFolderError:
+        return RunFolderError(f"{self._file} cannot be sent: {why}.", "Extract again with a new run_id.")

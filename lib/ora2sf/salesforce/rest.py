@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Any, NoReturn, Protocol
+from urllib.parse import quote, urlsplit
 
 import requests
 import tenacity
 from requests.adapters import HTTPAdapter
 
 from ora2sf.errors import NotFoundError, TargetError, TargetUnavailable
-from ora2sf.salesforce.auth import Token, TokenSource
+from ora2sf.salesforce.auth import AsSent, Token, TokenSource, TryAgain, retry_after
 
 API_VERSION = "v66.0"
 _POOL = 32
@@ -32,7 +30,13 @@ _ADVICE = {
     "API_DISABLED_FOR_ORG": "Give the run-as user the permission 'API Enabled'.",
     "INSUFFICIENT_ACCESS": "Give the run-as user access to the object and its fields.",
     "FEATURENOTENABLED": "Enable Bulk API 2.0 for the run-as user ('API Enabled').",
+    "INVALIDENTITY": "Check the object's API name, and that the run-as user may see it.",
+    "INVALID_SESSION_ID": "Sign-in works but the call is refused: check the run-as user's session policies and API access.",
+    "INVALID_AUTH_HEADER": "Sign-in works but the call is refused: check the app's token settings and the run-as user's API access.",
 }
+_NO_ADVICE = "Look the code up in the REST API Developer Guide, correct, and run again."
+_SEVERAL = "The external id names more than one record: merge them, or make the field unique."
+_MOVED = "The org's address has moved: correct host of the connection, then run again."
 
 
 class Body(Protocol):
@@ -46,12 +50,6 @@ class Body(Protocol):
         """Ends the reading."""
 
 
-class _Unavailable(TargetUnavailable):
-    """An answer that means "later", with the pause that the server asks for, in seconds."""
-
-    pause: float = 0.0
-
-
 class SalesforceClient:
     """Calls one org as one connection; threads share it.
 
@@ -60,6 +58,9 @@ class SalesforceClient:
         api_version: such as ``v66.0``.
         attempts: how often a call is tried that may succeed later.
         first_wait: seconds before the second try; each further one waits about twice as long.
+
+    Attributes:
+        stop: set it, and threads that wait between two tries give up at once.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class SalesforceClient:
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=_POOL))
+        self.stop = threading.Event()
         self._usage_lock = threading.Lock()
         self.api_usage: dict[str, tuple[int, int]] = {}
 
@@ -110,30 +112,67 @@ class SalesforceClient:
             stream: leave the answer's body on the wire.
 
         Raises:
-            TargetUnavailable: no answer after all tries.
+            TargetUnavailable: no answer after all tries; :class:`TryAgain` after the only one, if not ``repeat``.
             NotFoundError: 404.
             TargetError: any other refusal.
         """
-        return self._retrying(repeat)(
-            lambda: self._once(
+
+        def once() -> requests.Response:
+            return self._once(
                 method, path, json=json, body=body, headers=headers, params=params, stream=stream
             )
-        )
 
-    def _retrying(self, repeat: bool) -> tenacity.Retrying:
-        backoff = tenacity.wait_exponential_jitter(self._first_wait, _LONGEST_WAIT, jitter=self._first_wait)
+        return self.retrying()(once) if repeat else once()
+
+    def read(self, path: str, params: dict[str, str] | None = None) -> Any:
+        """The JSON that a GET answers.
+
+        Raises:
+            TargetError: the answer is something else, such as the page of a proxy.
+        """
+        return self.parsed(self.send("GET", path, params=params))
+
+    @staticmethod
+    def parsed(answer: requests.Response) -> Any:
+        """The JSON of an answer; see :meth:`read`."""
+        try:
+            return answer.json()
+        except ValueError:
+            kind = answer.headers.get("Content-Type", "unknown type")
+            raise TargetError(
+                f"{urlsplit(answer.url).netloc} answers {answer.status_code} with {kind} where JSON was expected.",
+                "Something between here and Salesforce answers in its place: check the proxy.",
+                status=answer.status_code,
+            ) from None
+
+    def retrying(self, attempts: int | None = None) -> tenacity.Retrying:
+        """Repeats a call that raises :class:`TryAgain`, after growing pauses or the one that the server asks for.
+
+        Raises:
+            TargetUnavailable: the last try failed as well, or :attr:`stop` was set.
+        """
+        grown = tenacity.wait_exponential(multiplier=self._first_wait, max=_LONGEST_WAIT)
+        backoff = grown + tenacity.wait_random(0, self._first_wait)
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.pause if isinstance(error, _Unavailable) else 0.0
-            return max(float(backoff(state)), asked)
+            asked = error.pause if isinstance(error, TryAgain) else 0.0
+            return max(float(backoff(state)), min(asked, _LONGEST_WAIT))
 
         return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._attempts if repeat else 1),
+            stop=tenacity.stop_after_attempt(attempts or self._attempts),
             wait=wait,
-            retry=tenacity.retry_if_exception_type(_Unavailable),
-            reraise=True,
+            sleep=self._sleep,
+            retry=tenacity.retry_if_exception_type(TryAgain),
+            retry_error_callback=_give_up,
         )
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise TargetUnavailable(
+                "The run was stopped while Salesforce was not available.",
+                "Run again with the same run_id: it goes on where it stopped.",
+            )
 
     def _once(
         self, method: str, path: str, *, body: Callable[[], Body] | None, **request: Any
@@ -146,7 +185,8 @@ class SalesforceClient:
             answer = self._exchange(token, method, path, body, request)
         self._note_usage(answer.headers.get("Sforce-Limit-Info", ""))
         if answer.status_code >= 300:
-            raise self._error(answer, method, path)
+            with _no_leak(method, path, token["instance_url"]):  # a streamed answer is read only now
+                raise self._error(answer, method, path)
         return answer
 
     def _exchange(
@@ -162,6 +202,8 @@ class SalesforceClient:
                     token["instance_url"] + root + path,
                     data=data,  # anything with read and a length is streamed
                     timeout=self._timeout,
+                    auth=AsSent(),
+                    allow_redirects=False,  # they would turn a PUT into a GET
                     **(request | {"headers": headers}),
                 )
             finally:
@@ -173,11 +215,12 @@ class SalesforceClient:
         said = f"{code}: {message}" if code else (message or "no reason given")
         what = f"Salesforce answers {answer.status_code} to {method} {path.split('?', maxsplit=1)[0]}: {said}"
         if answer.status_code in _TRANSIENT or code in {"REQUEST_LIMIT_EXCEEDED", "SERVER_UNAVAILABLE"}:
-            error = _Unavailable(what, "Run again later with the same run_id: it goes on where it stopped.")
-            error.pause = min(_retry_after(answer.headers.get("Retry-After", "")), _LONGEST_WAIT)
-            return error
+            later = "Run again later with the same run_id: it goes on where it stopped."
+            return TryAgain(what, later, pause=retry_after(answer))
         kind = NotFoundError if answer.status_code == 404 else TargetError
-        step = _ADVICE.get(code, "Look the code up in the REST API Developer Guide, correct, and run again.")
+        step = _ADVICE.get(code, _NO_ADVICE)
+        if 300 <= answer.status_code < 400:
+            step = _SEVERAL if answer.status_code == 300 else _MOVED
         return kind(what, step, status=answer.status_code, error_code=code)
 
     def _note_usage(self, header: str) -> None:
@@ -190,23 +233,30 @@ class SalesforceClient:
 
     def user(self) -> dict[str, Any]:
         """Who the token belongs to (``/services/oauth2/userinfo``)."""
-        answer: dict[str, Any] = self.send("GET", "/services/oauth2/userinfo").json()
+        answer: dict[str, Any] = self.read("/services/oauth2/userinfo")
         return answer
 
     def limits(self) -> dict[str, dict[str, int]]:
         """The org's limits: name → ``Max`` and ``Remaining``."""
-        answer: dict[str, dict[str, int]] = self.send("GET", "/limits").json()
+        answer: dict[str, dict[str, int]] = self.read("/limits")
         return answer
 
     def describe(self, sobject: str) -> dict[str, Any]:
         """The object as the run-as user sees it; a missing field may be hidden from that user."""
-        answer: dict[str, Any] = self.send("GET", f"/sobjects/{quote(sobject, safe='')}/describe").json()
+        answer: dict[str, Any] = self.read(f"/sobjects/{quote(sobject, safe='')}/describe")
         return answer
 
     def count(self, sobject: str) -> int:
         """``SELECT COUNT() FROM`` the object."""
-        answer = self.send("GET", "/query", params={"q": f"SELECT COUNT() FROM {sobject}"}).json()
+        answer = self.read("/query", {"q": f"SELECT COUNT() FROM {sobject}"})
         return int(answer["totalSize"])
+
+
+def _give_up(state: tenacity.RetryCallState) -> NoReturn:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, TryAgain):
+        raise TargetUnavailable(error.what, error.next_step)
+    raise AssertionError("only TryAgain is tried again")
 
 
 class _Adapter(HTTPAdapter):
@@ -222,7 +272,7 @@ def _no_leak(method: str, path: str, host: str) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
-        raise _Unavailable(
+        raise TryAgain(
             f"No answer from {host} to {method} {path.split('?', maxsplit=1)[0]}: {type(error).__name__}.",
             "Check the network, then run again with the same run_id: it goes on where it stopped.",
         ) from None
@@ -239,14 +289,3 @@ def _error_body(answer: requests.Response) -> tuple[str, str]:
         return "", "no reason given"
     message = str(first.get("message") or first.get("error_description") or "").strip()
     return str(first.get("errorCode") or first.get("error") or ""), " ".join(message.split())
-
-
-def _retry_after(value: str) -> float:
-    """Seconds of a Retry-After header: a number, or an HTTP date; 0 when there is none."""
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    return max((until - dt.datetime.now(until.tzinfo)).total_seconds(), 0.0)

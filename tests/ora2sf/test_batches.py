@@ -1,0 +1,235 @@
+"""Batches: full, whole, hashed, the same each time, and never too large."""
+
+import csv
+import gzip
+import hashlib
+import io
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ora2sf.batches import (
+    BatchWriter,
+    PlainText,
+    RejectedFile,
+    ResultCount,
+    count_results,
+    encode,
+    plain_size,
+    read_batch,
+    without_rows,
+)
+from ora2sf.convert import Rejected
+from ora2sf.errors import RunFolderError
+from ora2sf.ledger import Batch
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=12)
+
+
+def frame(rows: list[tuple[str, str | None]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={"Key__c": pl.String, "V__c": pl.String}, orient="row")
+
+
+def write(
+    folder: Path, rows: pl.DataFrame, batch_size: int, max_bytes: int = 10**8, piece: int = 7
+) -> list[Batch]:
+    writer = BatchWriter(folder, "t", ("Key__c", "V__c"), "Key__c", batch_size, max_bytes)
+    for part in rows.iter_slices(piece):
+        writer.add(part)
+    return writer.finish()
+
+
+def numbered(count: int, width: int = 3) -> pl.DataFrame:
+    return frame([(f"{n:05d}", "x" * width) for n in range(count)])
+
+
+def plain(folder: Path, batch: Batch) -> bytes:
+    return gzip.decompress((folder / batch.file).read_bytes())
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    rows=st.lists(
+        st.tuples(st.text("abc", min_size=1, max_size=3), st.none() | texts), min_size=1, max_size=30
+    )
+)
+def test_staged_text_is_read_by_any_csv_reader_and_written_again_in_the_same_bytes(rows):
+    written = encode(frame(rows))
+    read = list(csv.reader(io.StringIO(written.decode(), newline=""), strict=True))
+    assert read == [[key, value or ""] for key, value in rows]
+    again = pl.read_csv(b"Key__c,V__c\n" + written, infer_schema=False)
+    assert encode(again) == written
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "wanted"),
+    [(0, 5, []), (5, 5, [5]), (6, 5, [5, 1]), (23, 10, [10, 10, 3]), (3, 1, [1, 1, 1])],
+)
+@pytest.mark.parametrize("piece", [1, 4, 100])
+def test_every_batch_but_the_last_is_full_however_the_rows_come(tmp_path, count, size, wanted, piece):
+    batches = write(tmp_path, numbered(count), size, piece=piece)
+    assert [batch.rows for batch in batches] == wanted
+    assert [batch.number for batch in batches] == list(range(1, len(wanted) + 1))
+    read = [row for batch in batches for row in read_batch(tmp_path / batch.file).rows()]
+    assert read == numbered(count).rows()
+
+
+def test_a_batch_says_what_is_in_its_file(tmp_path):
+    batches = write(tmp_path, numbered(12), 5)
+    for batch, (first, last) in zip(
+        batches, [("00000", "00004"), ("00005", "00009"), ("00010", "00011")], strict=True
+    ):
+        text = plain(tmp_path, batch)
+        assert text.startswith(b"Key__c,V__c\n")
+        assert (batch.bytes, batch.sha256) == (len(text), hashlib.sha256(text).hexdigest())
+        assert (batch.first_key, batch.last_key) == (first, last)
+        assert plain_size(tmp_path / batch.file) == len(text)
+
+
+def test_the_same_rows_give_the_same_bytes_however_they_come(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one = write(tmp_path / "a", numbered(50), 20, piece=3)
+    other = write(tmp_path / "b", numbered(50), 20, piece=50)
+    assert one == other
+
+
+def test_only_whole_files_have_the_name_of_a_batch(tmp_path):
+    writer = BatchWriter(tmp_path, "t", ("Key__c", "V__c"), "Key__c", 10)
+    writer.add(numbered(15))
+    assert [path.name for path in tmp_path.glob("*.csv.gz")] == ["t_00001.csv.gz"]
+    writer.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t_00001.csv.gz", "t_00002.csv.gz"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(widths=st.lists(st.integers(0, 300), min_size=1, max_size=60), limit=st.integers(400, 2000))
+def test_no_batch_passes_the_limit_of_bytes_and_no_row_is_lost(tmp_path_factory, widths, limit):
+    folder = tmp_path_factory.mktemp("batches")
+    rows = frame([(f"{n}", "é" * (width // 2)) for n, width in enumerate(widths)])
+    batches = write(folder, rows, 1000, max_bytes=limit, piece=1000)
+    assert all(batch.bytes <= limit for batch in batches)
+    read = [row for batch in batches for row in read_batch(folder / batch.file).rows()]
+    assert [key for key, _ in read] == [key for key, _ in rows.rows()]
+
+
+def test_a_row_that_no_batch_can_hold_is_named(tmp_path):
+    with pytest.raises(RunFolderError, match="The row with key 00000 has 507 bytes"):
+        write(tmp_path, numbered(1, width=500), 10, max_bytes=300)
+
+
+def test_a_large_batch_is_written_whole(tmp_path):
+    rows = pl.DataFrame({"Key__c": pl.int_range(400_000, eager=True).cast(pl.String), "V__c": "ชิ้น, large"})
+    (batch,) = write(tmp_path, rows, 1_000_000, piece=10_000)
+    assert batch.rows == 400_000
+    assert plain_size(tmp_path / batch.file) == batch.bytes
+    assert hashlib.sha256(plain(tmp_path, batch)).hexdigest() == batch.sha256
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.lists(st.none() | texts, min_size=1, max_size=40),
+    drop=st.sets(st.integers(0, 39), max_size=20),
+    size=st.integers(1, 12),
+)
+def test_batches_cut_again_hold_the_other_rows_and_are_full(tmp_path_factory, rows, drop, size):
+    folder = tmp_path_factory.mktemp("batches")
+    all_rows = [(f"k{n}", text or None) for n, text in enumerate(rows)]
+    dropped = sorted(n for n in drop if n < len(rows))
+    old = write(folder, frame(all_rows), size)
+    writer = BatchWriter(folder, "new", ("Key__c", "V__c"), "Key__c", size)
+    found = [row for part in without_rows(folder, old, iter(dropped), writer) for row in part.rows()]
+    batches = writer.finish()
+    assert found == [all_rows[n] for n in dropped]
+    kept = [row for n, row in enumerate(all_rows) if n not in dropped]
+    assert [row for b in batches for row in read_batch(folder / b.file).rows()] == kept
+    assert all(b.rows == size for b in batches[:-1])
+    assert not list(folder.glob("t_*"))
+
+
+# what is sent
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_the_plain_text_of_a_file_is_sent_with_its_length(tmp_path, name, block):
+    text = random.Random(1).randbytes(3000)
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    body = PlainText(tmp_path / name)
+    sent = b""
+    while part := body.read(block):
+        sent += part
+    body.close()
+    assert (len(body), sent) == (3000, text)
+
+
+def damaged(path: Path) -> None:
+    body = PlainText(path, 3000)
+    try:
+        with pytest.raises(RunFolderError, match="does not hold the 3,000 bytes that were staged"):
+            for _ in body:
+                pass
+    finally:
+        body.close()
+
+
+@pytest.mark.parametrize("length", [2999, 3001, 0])
+def test_a_file_of_another_length_is_not_sent_as_whole(tmp_path, length):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"x" * length))
+    damaged(path)
+
+
+@pytest.mark.parametrize("change", ["cut", "flip", "garbage"])
+def test_a_damaged_file_is_not_sent_as_whole(tmp_path, change):
+    path = tmp_path / "a.csv.gz"
+    whole = bytearray(gzip.compress(random.Random(1).randbytes(3000)))
+    if change == "cut":
+        whole = whole[: len(whole) // 2]
+    elif change == "flip":
+        whole[-5] ^= 0xFF  # in the checksum
+    else:
+        whole = bytearray(b"this was never gzip" * 10)
+    path.write_bytes(whole)
+    damaged(path)
+
+
+# result and rejected files
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", ResultCount(0, 0)),
+        ('"sf__Id","sf__Created",Key__c\n', ResultCount(0, 0)),
+        (
+            '"sf__Id","sf__Created",Key__c\n"a","true","1"\n"b","false","x\ny"\n"c","true",""\n',
+            ResultCount(3, 2),
+        ),
+        ('"sf__Id","sf__Error",Key__c\n"","X:""y"", z:--","1"\n', ResultCount(1, 0)),
+        ("Key__c,V__c\n1,\n", ResultCount(1, 0)),
+    ],
+)
+def test_rows_and_created_records_of_a_result_file_are_counted(tmp_path, text, wanted):
+    path = tmp_path / "r.csv"
+    path.write_text(text, newline="")
+    assert count_results(path) == wanted
+
+
+@settings(deadline=None, max_examples=60)
+@given(values=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=10))
+def test_a_rejected_value_can_be_read_back_whatever_it_holds(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("rejected") / "r.csv"
+    file = RejectedFile(path)
+    file.add(Rejected(n, f"k{n}", "V__c", "rule", value, "also") for n, value in enumerate(values))
+    assert not path.exists()
+    file.finish()
+    with path.open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert tuple(header) == RejectedFile.HEADER
+    assert rows == [[str(n), f"k{n}", "V__c", "rule", value, "also"] for n, value in enumerate(values)]
+    assert file.rows == len(values)

@@ -1,0 +1,598 @@
+"""One staged file, one job: filling, closing, following, fetching; and many of them side by side."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+import requests
+import responses
+from staged import FIELD, OBJECT, SECRET, answering, calls, keys_in, reply
+
+from fakeforce.ingest import Ingest
+from ora2sf.batches import PlainText
+from ora2sf.errors import JobTimeout, NotFoundError, RunFolderError, TargetError, TargetUnavailable
+from ora2sf.ledger import KINDS
+from ora2sf.salesforce import Journal, SalesforceBulkLoader, bulk
+
+JOBS = "/jobs/ingest"
+TEXT = "ProductCode,Name\n" + "".join(f"P{number:03d},ชื่อ {number}\n" for number in range(300))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def make_loader(folder, client):
+    def make(**changes):
+        settings = {"logs": folder / "logs", "poll_interval": 0.02} | changes
+        return SalesforceBulkLoader(client, OBJECT, FIELD, **settings)
+
+    return make
+
+
+@pytest.fixture
+def loader(make_loader):
+    return make_loader()
+
+
+@pytest.fixture
+def make_file(folder):
+    def make(text=TEXT, name="product_00001.csv.gz"):
+        path = folder / name
+        data = text.encode()
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_files(make_file):
+    def make(number):
+        return [
+            make_file(f"ProductCode,Name\nF{n:02d},name\n", f"product_{n:05d}.csv.gz") for n in range(number)
+        ]
+
+    return make
+
+
+def job_states(org):
+    return [job["state"] for job in org.jobs()]
+
+
+def test_a_file_becomes_one_job_with_its_rows_and_three_result_files(org, loader, make_file):
+    end = loader.load_file(make_file())
+    assert (end.state, end.processed, end.failed, end.message) == ("JobComplete", 300, 0, "")
+    assert [file.kind for file in end.files] == list(KINDS)
+    assert org.count(OBJECT) == 300
+    assert job_states(org) == ["JobComplete"]
+
+
+@pytest.mark.parametrize("name", ["plain.csv", "packed.csv.gz"])
+def test_a_file_may_be_packed_or_plain(org, loader, make_file, name):
+    loader.load_file(make_file(name=name))
+    assert org.count(OBJECT) == 300
+
+
+def test_the_journal_hears_of_each_act_in_order(org, loader, make_file):
+    heard = []
+
+    class Heard(Journal):
+        def __getattribute__(self, name):
+            return lambda *_given: heard.append(name)
+
+    loader.load_file(make_file(), Heard())
+    assert heard == ["intended", "created", "uploaded", "closing", "closed", "ended", "fetched"]
+
+
+def test_result_files_are_named_by_object_and_job_and_are_what_the_server_returned(
+    org, client, loader, make_file, folder
+):
+    org.faults.add("row-error", object=OBJECT, rows=7)
+    end = loader.load_file(make_file())
+    assert end.failed == 7
+    paths = {"success": "successfulResults", "failed": "failedResults", "unprocessed": "unprocessedrecords"}
+    token = client._tokens.current()["access_token"]
+    for file in end.files:
+        assert file.path == folder / "logs" / f"Product2_{end.job_id}_{file.kind}.csv"
+        address = f"{org.url}/services/data/v66.0{JOBS}/{end.job_id}/{paths[file.kind]}"
+        served = requests.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=10).content
+        assert file.path.read_bytes() == served
+        assert file.sha256 == hashlib.sha256(served).hexdigest()
+    assert sorted(path.name for path in (folder / "logs").iterdir()) == sorted(
+        file.path.name for file in end.files
+    )
+
+
+def test_an_answer_204_is_an_empty_result_file(connect, loader):
+    host = "https://example.my.salesforce.com"
+    connect(host)
+    with responses.RequestsMock() as mock:
+        mock.post(
+            f"{host}/services/oauth2/token",
+            json={"access_token": "t", "instance_url": host, "token_type": "Bearer"},
+        )
+        for name in ("successfulResults", "failedResults", "unprocessedrecords"):
+            mock.get(f"{host}/services/data/v66.0{JOBS}/750x/{name}", status=204)
+        files = loader.fetch_results("750x")
+    assert [file.path.read_bytes() for file in files] == [b"", b"", b""]
+
+
+def test_the_body_is_streamed_with_the_length_of_the_plain_text(connect, client, loader, make_file):
+    seen = {}
+
+    def answer(request, body):
+        if request.path.endswith("token"):
+            reply(
+                request, 200, json.dumps({"access_token": "t", "instance_url": url, "token_type": "Bearer"})
+            )
+            return
+        seen.update(headers=dict(request.headers), body=body)
+        reply(request, 201)
+
+    with answering(answer) as url:
+        connect(url)
+        loader.upload_data("750x", make_file())
+        client.close()
+    assert seen["body"] == TEXT.encode()
+    assert seen["headers"]["Content-Length"] == str(len(TEXT.encode()))
+    assert seen["headers"]["Content-Type"] == "text/csv; charset=UTF-8"
+    assert "Transfer-Encoding" not in seen["headers"]
+    assert "Content-Encoding" not in seen["headers"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["reset-before", "reset-during", "reset-after", "503", "500", "429", "403-concurrent"]
+)
+def test_a_broken_upload_costs_its_job_and_a_new_job_takes_the_file(org, loader, make_file, fault):
+    org.faults.add(fault, method="PUT", path="batches", retry_after="0")
+    end = loader.load_file(make_file())
+    assert job_states(org) == ["Aborted", "JobComplete"]
+    assert end.job_id == org.jobs()[1]["id"]
+    assert len(keys_in(org)) == 300
+    assert sum(job["processed"] for job in org.jobs()) == 300
+
+
+def test_an_upload_that_breaks_every_time_is_given_up_and_commits_nothing(org, loader, make_file):
+    org.faults.add("reset-during", method="PUT", path="batches", times=9)
+    given_up = []
+
+    class Notes(Journal):
+        def given_up(self, reason):
+            given_up.append(reason)
+
+    with pytest.raises(TargetUnavailable, match="No answer from"):
+        loader.load_file(make_file(), Notes())
+    assert job_states(org) == ["Aborted"] * 3
+    assert len(given_up) == 3
+    assert org.count(OBJECT) == 0
+
+
+def test_a_pause_that_the_server_asks_for_is_kept_between_two_uploads(
+    org, client, loader, make_file, monkeypatch
+):
+    pauses = []
+    monkeypatch.setattr(client.stop, "wait", lambda seconds: pauses.append(seconds) and None)
+    org.faults.add("429", method="PUT", path="batches", retry_after="33")
+    loader.load_file(make_file())
+    assert 33 in pauses
+
+
+def test_an_expired_token_in_the_middle_of_an_upload_sends_the_whole_file_again(org, loader, make_file):
+    job_id = loader.create_job()
+    org.expire_tokens()
+    loader.upload_data(job_id, make_file())
+    assert calls(org, "PUT", "/batches") == [401, 201]
+    loader.close_job(job_id)
+    assert loader.wait_for_job(job_id).processed == 300
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_a_close_whose_answer_is_lost_is_looked_up_and_not_repeated(org, loader, make_file, repeat):
+    for _ in range(repeat - 1):
+        org.faults.add("reset-before", method="PATCH")
+    org.faults.add("reset-after", method="PATCH")
+    end = loader.load_file(make_file())
+    assert end.state == "JobComplete"
+    (job_id,) = [job["id"] for job in org.jobs()]
+    assert calls(org, "PATCH", job_id) == [0] * repeat
+
+
+def test_a_close_that_never_arrives_leaves_the_job_open(org, loader, make_file):
+    org.faults.add("503", method="PATCH", times=9)
+    with pytest.raises(TargetUnavailable):
+        loader.load_file(make_file())
+    assert job_states(org) == ["Open"]
+    assert org.count(OBJECT) == 0
+
+
+def test_closing_an_aborted_job_is_an_error(org, loader):
+    job_id = loader.create_job()
+    loader.abort_job(job_id)
+    with pytest.raises(TargetError, match="Closing already Aborted"):
+        loader.close_job(job_id)
+
+
+def test_aborting_twice_is_no_error_and_aborting_an_unknown_job_neither(org, loader):
+    job_id = loader.create_job()
+    loader.abort_job(job_id)
+    loader.abort_job(job_id)
+    loader.abort_job("750000000000999AAA")
+    assert job_states(org) == ["Aborted"]
+
+
+def test_aborting_a_finished_job_is_an_error(org, loader, make_file):
+    end = loader.load_file(make_file())
+    with pytest.raises(TargetError, match="Completed"):
+        loader.abort_job(end.job_id)
+
+
+def test_a_job_that_takes_too_long_is_left_running(org, make_loader, make_file):
+    org.hold_jobs()
+    with pytest.raises(JobTimeout, match=r"after 0\.05 seconds") as caught:
+        make_loader(job_timeout=0.05).load_file(make_file())
+    assert "to follow it" in caught.value.next_step
+    assert job_states(org)[0] in {"UploadComplete", "InProgress"}
+    org.release_jobs()
+    assert make_loader().follow(org.jobs()[0]["id"]).processed == 300
+
+
+def test_a_job_in_a_state_that_nobody_knows_is_an_error(loader, monkeypatch):
+    monkeypatch.setattr(loader, "job", lambda _job: {"id": "750x", "state": "Paused"})
+    with pytest.raises(TargetError, match="not known: Paused"):
+        loader.wait_for_job("750x")
+
+
+@pytest.mark.parametrize("operation", ["insert", "upsert"])
+def test_only_an_upsert_names_the_external_id(org, make_loader, make_file, operation):
+    make_loader(operation=operation).load_file(make_file())
+    (job,) = org.jobs()
+    assert job["operation"] == operation
+    assert job["external_id_field"] == (FIELD if operation == "upsert" else None)
+
+
+def test_a_failed_job_is_an_outcome_with_its_message_and_its_files(org, loader, make_file):
+    end = loader.load_file(make_file("ProductCode,Nope__c\nP1,x\n"))
+    assert end.state == "Failed"
+    assert "Field name not found : Nope__c" in end.message
+    assert [file.path.is_file() for file in end.files] == [True] * 3
+
+
+def test_a_job_that_is_aborted_elsewhere_is_an_outcome_too(org, loader, make_file):
+    org.hold_jobs()
+
+    class AbortedMeanwhile(Journal):
+        def closed(self):
+            loader.abort_job(org.jobs()[0]["id"])
+
+    end = loader.load_file(make_file(), AbortedMeanwhile())
+    assert (end.state, end.processed) == ("Aborted", 0)
+    assert end.files[2].path.read_text().count("\n") == 301
+
+
+@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "503"])
+def test_results_that_break_off_are_fetched_again(org, loader, make_file, fault):
+    org.faults.add(fault, method="GET", path="successfulResults", times=2)
+    end = loader.load_file(make_file())
+    assert end.files[0].path.read_text().count("\n") == 301
+
+
+def test_results_that_break_off_every_time_leave_no_file_under_their_name(
+    org, connect, client, loader, folder
+):
+    def answer(request, _body):
+        if request.path.endswith("token"):
+            reply(
+                request, 200, json.dumps({"access_token": "t", "instance_url": url, "token_type": "Bearer"})
+            )
+            return
+        reply(request, 200, '"sf__Id","sf__Created",P\n', "text/csv", Content_Length="9999")
+        request.close_connection = True
+
+    with answering(answer) as url:
+        connect(url)
+        with pytest.raises(TargetUnavailable, match="broke off"):
+            loader.fetch_results("750x")
+        client.close()
+    assert [path.suffix for path in (folder / "logs").iterdir()] == [".part"]
+
+
+def test_results_that_cannot_be_saved_name_the_folder(org, loader, make_file, folder):
+    (folder / "logs").rmdir()
+    with pytest.raises(RunFolderError, match="logs: No such file or directory"):
+        loader.load_file(make_file())
+
+
+def test_results_of_a_job_that_is_gone_are_not_found(org, loader):
+    with pytest.raises(NotFoundError):
+        loader.fetch_results("750000000000999AAA")
+
+
+# damaged files
+
+
+def truncated(path, _text):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def bit_flipped(path, _text):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(bytes(data))
+
+
+def other_text_of_the_same_size(path, text):
+    path.write_bytes(gzip.compress(text.replace("P299", "P298").encode()))
+
+
+def longer(path, text):
+    path.write_bytes(gzip.compress((text + "P999,x\n").encode()))
+
+
+def shorter(path, text):
+    path.write_bytes(gzip.compress(text[:-40].encode()))
+
+
+def empty(path, _text):
+    path.write_bytes(b"")
+
+
+def no_gzip(path, text):
+    path.write_bytes(text.encode())
+
+
+def missing(path, _text):
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, bit_flipped, other_text_of_the_same_size, longer, shorter, empty, no_gzip, missing]
+)
+def test_a_file_that_is_not_what_was_staged_is_refused_before_the_server_takes_it_for_whole(
+    org, loader, make_file, damage
+):
+    path, data = make_file(), TEXT.encode()
+    damage(path, TEXT)
+    with pytest.raises(RunFolderError) as caught:
+        loader.load_file(path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    assert path.name in caught.value.what
+    assert "Extract again" in caught.value.next_step
+    assert job_states(org) == ["Aborted"]
+    assert 201 not in calls(org, "PUT", "/batches")
+    assert org.count(OBJECT) == 0
+
+
+def test_a_file_as_it_was_staged_is_sent_whole(org, loader, make_file):
+    data = TEXT.encode()
+    loader.load_file(make_file(), size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    assert org.count(OBJECT) == 300
+
+
+# side by side
+
+
+def test_results_come_in_the_order_of_the_files(org, make_loader, make_files):
+    ends = make_loader(max_concurrent_jobs=4).load_files_parallel(make_files(9))
+    texts = [end.files[0].path.read_text() for end in ends]
+    assert [f"F{number:02d}" in text for number, text in enumerate(texts)] == [True] * 9
+
+
+def test_at_most_so_many_jobs_run_at_once(org, make_loader, make_files):
+    alive = []
+    org.hold_jobs()
+
+    class Counting(Journal):
+        def created(self, job_id):
+            alive.append(sum(state in {"Open", "UploadComplete", "InProgress"} for state in job_states(org)))
+            if len(alive) == 3:
+                org.release_jobs()
+
+    files = make_files(8)
+    make_loader(max_concurrent_jobs=3).load_files_parallel(files, [Counting() for _ in files])
+    assert max(alive) == 3
+    assert len(keys_in(org)) == 8
+
+
+def test_at_most_so_many_uploads_are_on_the_wire_at_once(org, make_loader, make_files, monkeypatch):
+    now, most, lock = 0, 0, threading.Lock()
+    pair = threading.Barrier(2)
+    begin, end = Ingest.begin_upload, Ingest.end_upload
+
+    def begin_upload(self, job_id):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        return begin(self, job_id)
+
+    def end_upload(self, job, part, *, complete):
+        nonlocal now
+        with lock:
+            now -= 1
+        end(self, job, part, complete=complete)
+
+    class InPairs(PlainText):
+        def read(self, size=-1):
+            if self._left == len(self):
+                pair.wait(timeout=20)  # two are on the wire, or this breaks
+            return super().read(size)
+
+    monkeypatch.setattr(Ingest, "begin_upload", begin_upload)
+    monkeypatch.setattr(Ingest, "end_upload", end_upload)
+    monkeypatch.setattr(bulk, "PlainText", InPairs)
+    make_loader(max_concurrent_jobs=8, max_concurrent_uploads=2).load_files_parallel(make_files(8))
+    assert most <= 2
+    assert len(keys_in(org)) == 8
+
+
+def test_a_final_error_stops_before_every_file_meets_it(org, client, folder, make_files):
+    loader = SalesforceBulkLoader(client, "Nope__c", FIELD, logs=folder / "logs", max_concurrent_jobs=3)
+    with pytest.raises(TargetError, match="Nope__c"):
+        loader.load_files_parallel(make_files(40))
+    assert 1 <= len(calls(org, "POST", JOBS)) <= 3
+
+
+def test_a_wrong_external_id_field_stops_before_every_file_meets_it(org, client, folder, make_files):
+    loader = SalesforceBulkLoader(client, OBJECT, "Nope__c", logs=folder / "logs", max_concurrent_jobs=3)
+    with pytest.raises(TargetError, match="not an external ID"):
+        loader.load_files_parallel(make_files(40))
+    assert len(calls(org, "POST", JOBS)) <= 3
+
+
+def test_a_failed_job_stops_nothing(org, make_loader, make_files):
+    org.faults.add("fail-job", object=OBJECT)
+    ends = make_loader(max_concurrent_jobs=2).load_files_parallel(make_files(6))
+    assert sorted(end.state for end in ends) == ["Failed"] + ["JobComplete"] * 5
+
+
+def test_one_upload_that_breaks_every_time_does_not_keep_the_others_from_their_jobs(
+    org, make_loader, make_files
+):
+    files = make_files(6)
+    files[0].write_bytes(gzip.compress(b"ProductCode,Name\n" + b"X,long\n" * 1000))
+    lost = "/batches"
+
+    class BreaksTheFirst(Journal):
+        def created(self, job_id):
+            org.faults.add("reset-during", method="PUT", path=job_id + lost)
+
+    with pytest.raises(TargetUnavailable):
+        make_loader(max_concurrent_jobs=2).load_files_parallel(
+            files, [BreaksTheFirst(), *[Journal() for _ in files[1:]]]
+        )
+    assert len(keys_in(org)) == 5
+
+
+def test_an_org_that_stays_away_is_not_asked_for_every_file(org, make_client, folder, make_files):
+    client = make_client(attempts=2)
+    loader = SalesforceBulkLoader(client, OBJECT, FIELD, logs=folder / "logs", max_concurrent_jobs=2)
+    org.faults.add("503", method="POST", path="ingest", times=999)
+    with pytest.raises(TargetUnavailable, match="SERVER_UNAVAILABLE"):
+        loader.load_files_parallel(make_files(40))
+    assert len(calls(org, "POST", JOBS)) <= 2 * 3
+
+
+def test_a_final_error_is_raised_before_a_transient_one(org, make_loader):
+    def late():
+        raise JobTimeout("late")
+
+    def refused():
+        raise TargetError("refused")
+
+    with pytest.raises(TargetError, match="refused"):
+        make_loader(max_concurrent_jobs=1).run_parallel([late, refused])
+
+
+def test_an_error_that_nobody_foresaw_stops_like_a_final_one(org, make_loader):
+    begun = []
+
+    def broken():
+        begun.append(1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        make_loader(max_concurrent_jobs=1).run_parallel([broken] * 5)
+    assert begun == [1]
+
+
+def test_wrong_credentials_are_reported_once_and_begin_nothing(org, connect, make_loader, make_files):
+    connect(org.url, password="wrong-one")
+    intended = []
+
+    class Notes(Journal):
+        def intended(self):
+            intended.append(1)
+
+    files = make_files(20)
+    with pytest.raises(Exception, match="the consumer secret is wrong") as caught:
+        make_loader().load_files_parallel(files, [Notes() for _ in files])
+    assert SECRET not in str(caught.value)
+    assert calls(org, "POST", "/token") == [400]
+    assert intended == []
+
+
+def test_no_files_are_no_work_and_no_sign_in(org, loader):
+    assert loader.load_files_parallel([]) == []
+    assert org.calls == []
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def parked(run):
+    """Runs until the interrupt; it must not take long."""
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert time.monotonic() - begun < 5
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("job")]
+
+
+def test_an_interrupt_parks_the_threads_that_follow_a_job(org, make_loader, make_files):
+    org.hold_jobs()
+    closed = []
+
+    class Closed(Journal):
+        def closed(self):
+            closed.append(1)
+            if len(closed) == 3:
+                interrupt()
+
+    files = make_files(9)
+    loader = make_loader(max_concurrent_jobs=3, poll_interval=30.0)
+    parked(lambda: loader.load_files_parallel(files, [Closed() for _ in files]))
+    assert len(org.jobs()) == 3
+    org.release_jobs()
+    assert loader.follow(org.jobs()[0]["id"]).state == "JobComplete"
+
+
+def test_an_interrupt_parks_the_threads_that_wait_for_an_org_to_come_back(
+    org, make_client, folder, make_files
+):
+    client = make_client(first_wait=60.0)
+    loader = SalesforceBulkLoader(client, OBJECT, FIELD, logs=folder / "logs", max_concurrent_jobs=3)
+    org.faults.add("503", method="PUT", path="batches", times=99)
+
+    class Notes(Journal):
+        def given_up(self, reason):
+            interrupt()
+
+    files = make_files(3)
+    parked(lambda: loader.load_files_parallel(files, [Notes() for _ in files]))
+    org.faults.clear()
+    assert client.limits()
+
+
+def test_an_interrupt_breaks_uploads_off_and_aborts_their_jobs(org, make_loader, make_file, monkeypatch):
+    stopped = threading.Event()
+
+    class Slow(PlainText):
+        def read(self, size=-1):
+            if self._left == len(self):
+                interrupt()
+                assert stopped.wait(10)
+            return super().read(64)
+
+    loader = make_loader(max_concurrent_jobs=1)
+    setting = loader._stop.set
+
+    def stop():
+        setting()
+        stopped.set()
+
+    monkeypatch.setattr(loader._stop, "set", stop)
+    monkeypatch.setattr(bulk, "PlainText", Slow)
+    parked(lambda: loader.load_files_parallel([make_file()]))
+    assert job_states(org) == ["Aborted"]
+    assert org.count(OBJECT) == 0
