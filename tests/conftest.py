@@ -11,6 +11,7 @@ from typing import Any
 
 import oracledb
 import pytest
+
 from fakeforce import serve as serve_org
 from fakeoracle import serve as serve_oracle
 from ora2sf_demo import source

@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
+
 from ora2sf.engine import REPLACEMENT, Redactor
 
 CANARY = "canary-pa$$ word/42"

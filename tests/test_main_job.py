@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import papermill
 import pytest
 import scrapbook
+
 from conftest import PASSWORD, ROOT, SECRET, World
 
 NOTEBOOKS = ("01_extract", "02_upload", "03_reconcile")
@@ -126,7 +127,8 @@ def test_every_value_in_salesforce_equals_the_value_computed_from_the_source(
 ) -> None:
     records, refused, rejected = expected(shared_world)
     fields = list(next(iter(records.values())))
-    assert refused and rejected
+    assert refused
+    assert rejected
     assert held(shared_world, fields) == records
     with (done / "salesforce/logs/product_price_rejected.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -136,7 +138,7 @@ def test_every_value_in_salesforce_equals_the_value_computed_from_the_source(
 
 
 def test_the_books_balance_and_say_what_happened(shared_world: World, done: Path) -> None:
-    records, refused, rejected = expected(shared_world)
+    records, refused, _rejected = expected(shared_world)
     books = balance(done / "03_reconcile.ipynb")
     assert books["verdict"] == "complete with exceptions"
     assert books["source"] == books["read"] == len(shared_world.rows.requests)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT, World
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ The same rows give the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -15,10 +16,10 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, TextIO, cast
 
 import polars as pl
-from isal import igzip, igzip_threaded
+from isal import igzip, igzip_threaded, isal_zlib
 
 from ora2sf.convert import Rejected
 from ora2sf.errors import RunFolderError
@@ -28,6 +29,8 @@ from ora2sf.ledger import Batch
 #: (Bulk API 2.0 guide: Upload Job Data).
 MAX_BYTES = 100_000_000
 _SMALL_BLOCK = 256
+#: What reading a damaged gzip file raises; the stubs of isal take its error for an instance.
+_DAMAGED: tuple[type[Exception], ...] = (EOFError, igzip.BadGzipFile, cast(type[Exception], isal_zlib.error))
 
 
 class BatchWriter:
@@ -74,6 +77,12 @@ class BatchWriter:
             self._close(self._open)
         return self.batches
 
+    def abandon(self) -> None:
+        """Lets go of the file that is being written; it never gets its name."""
+        if self._open:
+            self._open.abandon()
+            self._open = None
+
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._stem}_{number:05d}.csv.gz"
 
@@ -102,7 +111,6 @@ class _OpenFile:
         self.rows = self.bytes = 0
         self.hash = hashlib.sha256()
         self.first_key = self.last_key = ""
-        self._head_bytes = len(head)
         self._write(head)
 
     def take(self, rows: pl.DataFrame, key: str, max_bytes: int) -> int:
@@ -128,6 +136,10 @@ class _OpenFile:
         self._stream.write(block)
         self.hash.update(block)
         self.bytes += len(block)
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
     def close(self) -> None:
         self._stream.close()
@@ -199,14 +211,20 @@ class PlainText:
 
     def read(self, size: int = -1) -> bytes:
         """At most ``size`` bytes."""
-        block: bytes = self._stream.read(size)
+        try:
+            block: bytes = self._stream.read(size)
+        except _DAMAGED as error:
+            raise self._damaged() from error
         self._left -= len(block)
         if self._left < 0 or (self._left and not block and size):
-            raise RunFolderError(
-                f"{self._path} does not hold the {self._size:,} bytes that were staged: it was changed or damaged.",
-                "Extract again with a new run_id.",
-            )
+            raise self._damaged()
         return block
+
+    def _damaged(self) -> RunFolderError:
+        return RunFolderError(
+            f"{self._path} does not hold the {self._size:,} bytes that were staged: it was changed or damaged.",
+            "Extract again with a new run_id.",
+        )
 
     def close(self) -> None:
         """Closes the file."""
@@ -267,3 +285,9 @@ class RejectedFile:
         os.fsync(self._stream.fileno())
         self._stream.close()
         self._part.replace(self._path)
+
+    def abandon(self) -> None:
+        """Lets go of the file; it never gets its name."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+            self._part.unlink(missing_ok=True)

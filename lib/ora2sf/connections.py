@@ -8,8 +8,10 @@ notebook runs under Airflow, papermill and JupyterLab without importing Airflow
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -25,7 +27,9 @@ ENV_PREFIX = "AIRFLOW_CONN_"
 FILE_VARIABLE = "ORA2SF_CONNECTIONS"
 FILE_NAME = "connections.toml"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_SECRET_WORDS = ("secret", "password", "token", "private", "key")
+_SECRET_WORDS = ("secret", "passw", "passphrase", "token", "private", "key", "authorization", "credential")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ALLOWED = "Allowed fields: conn_type, description, host, port, schema, login, password, extra."
 
 
 class Connection(BaseModel):
@@ -41,7 +45,7 @@ class Connection(BaseModel):
     conn_type: str = ""
     description: str = Field(default="", repr=False)
     host: str = ""
-    port: int | None = None
+    port: int | None = Field(default=None, ge=0, le=65_535)
     schema_: str = Field(default="", alias="schema")
     login: str = ""
     password: SecretStr = SecretStr("")
@@ -66,14 +70,23 @@ class Connection(BaseModel):
         """``scheme://host[:port]`` without a trailing slash, for an HTTP server.
 
         Raises:
-            ConnectionFieldError: no host, or plain http to a host that is not this machine: the client
-                secret would travel readable.
+            ConnectionFieldError: no host, no web address, or plain http to a host that is not this machine:
+                the client secret would travel readable.
         """
         host = self.need("host", "the My Domain address, such as https://example.my.salesforce.com,")
         scheme = self.schema_ if self.schema_ in {"http", "https"} else "https"
-        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-        port = parts.port or self.port
-        name = parts.hostname or ""
+        host = f"[{host}]" if "://" not in host and host.count(":") > 1 and "[" not in host else host
+        try:
+            parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+            port = parts.port or self.port
+            name = parts.hostname or ""
+        except ValueError:
+            name = ""
+        if not name or parts.scheme not in {"http", "https"} or "@" in parts.netloc:
+            raise ConnectionFieldError(
+                f"The host of connection '{self.conn_id}' is not a web address.",
+                "Write host like https://example.my.salesforce.com; user and password have their own fields.",
+            )
         if parts.scheme == "http" and name not in _LOOPBACK:
             raise ConnectionFieldError(
                 f"Connection '{self.conn_id}' uses plain http to {name}: the secret would be readable on the way.",
@@ -84,10 +97,11 @@ class Connection(BaseModel):
 
     def secrets(self) -> Iterator[str]:
         """Every value of this connection that must not appear in an output."""
-        yield self.password.get_secret_value()
-        for key, value in self.extra.items():
-            if isinstance(value, str) and any(word in key.lower() for word in _SECRET_WORDS):
-                yield value
+        password = self.password.get_secret_value()
+        if password:
+            yield password
+            yield base64.b64encode(f"{self.login}:{password}".encode()).decode()  # HTTP Basic
+        yield from _secrets_in(self.extra)
 
 
 def get_connection(conn_id: str) -> Connection:
@@ -145,21 +159,52 @@ def known_secrets() -> set[str]:
     """Every secret of every connection in reach, also in the encodings in which it could show up."""
     found: set[str] = set()
     for variable, value in os.environ.items():
-        if variable.startswith(ENV_PREFIX) and value.strip():
-            found.update(_from_environment(variable.removeprefix(ENV_PREFIX), variable, value).secrets())
+        if variable.startswith(ENV_PREFIX) and (text := value.strip()):
+            try:
+                found.update(_from_environment(variable.removeprefix(ENV_PREFIX), variable, text).secrets())
+            except ConnectionFieldError:
+                found.add(text)  # another program's connection, or a broken one: nobody can use it
     path = connections_file()
     for conn_id, entry in (_read_file(path) if path else {}).items():
-        found.update(_build(conn_id, entry, str(path)).secrets())
-    return {form for secret in found if secret for form in _encodings(secret)}
+        try:
+            found.update(_build(conn_id, entry, str(path)).secrets())
+        except ConnectionFieldError:
+            found.update(_texts_in(entry))
+    plain = found | {secret.strip() for secret in found}
+    return {form for secret in plain if secret for form in _encodings(secret)}
+
+
+def _secrets_in(extra: Mapping[str, Any]) -> Iterator[str]:
+    """Every text under a key that sounds secret, however deep it stands."""
+    for key, value in extra.items():
+        if any(word in key.lower() for word in _SECRET_WORDS):
+            yield from _texts_in(value)
+        elif isinstance(value, Mapping):
+            yield from _secrets_in(value)
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_in(inner)
 
 
 def _encodings(secret: str) -> Iterator[str]:
     yield secret
+    yield quote(secret)
     yield quote(secret, safe="")
     yield quote_plus(secret)
     yield repr(secret)[1:-1]
     yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield html.escape(secret)
     yield base64.b64encode(secret.encode()).decode()
+    yield base64.urlsafe_b64encode(secret.encode()).decode()
 
 
 def _from_environment(conn_id: str, variable: str, value: str) -> Connection:
@@ -176,22 +221,32 @@ def _from_environment(conn_id: str, variable: str, value: str) -> Connection:
 
 
 def _parse_uri(uri: str, variable: str) -> dict[str, Any]:
-    """``conn_type://login:password@host:port/schema?extra=...``, percent-encoded, as Airflow writes it."""
+    """``conn_type://login:password@host:port/schema?extra=...``, percent-encoded, as Airflow writes it.
+
+    A host with a scheme of its own is written ``conn_type://https://login:password@host``, or percent-encoded
+    as a whole: ``conn_type://login:password@https%3A%2F%2Fhost`` (Airflow's ``Connection.get_uri``).
+    """
+    conn_type, _, rest = uri.partition("//")
+    protocol = _URL.match(rest)
     try:
-        parts = urlsplit(uri)
-        entry: dict[str, Any] = {
-            "conn_type": parts.scheme,
-            "login": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
-            "host": unquote(parts.hostname or ""),
-            "port": parts.port,
-            "schema": unquote(parts.path.removeprefix("/")),
-        }
+        parts = urlsplit(rest if protocol else f"//{rest}")
+        readable = "//" in uri and "@" not in parts.path + parts.query and not parts.fragment
+        host, port = unquote(parts.hostname or ""), parts.port
     except ValueError:
+        readable = False
+    if not readable:
         raise ConnectionFieldError(
             f"{variable} is not a connection URI.",
             "Write conn_type://login:password@host:port/schema with special characters percent-encoded.",
-        ) from None
+        )
+    entry: dict[str, Any] = {
+        "conn_type": conn_type.removesuffix(":").replace("-", "_"),
+        "login": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "host": f"{protocol[0]}{host}" if protocol and host else host,
+        "port": port,
+        "schema": unquote(parts.path.removeprefix("/")),
+    }
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     entry["extra"] = query.pop("__extra__", None) or query
     return entry
@@ -199,10 +254,10 @@ def _parse_uri(uri: str, variable: str) -> dict[str, Any]:
 
 def _build(conn_id: str, entry: object, where: str) -> Connection:
     if not isinstance(entry, Mapping):
-        raise ConnectionFieldError(
-            f"{where} is not a table of fields.", "Write host, login, password … as fields."
-        )
+        raise ConnectionFieldError(f"{where} is not a table of fields.", _ALLOWED)
     fields = {key: value for key, value in entry.items() if value is not None}
+    if fields.get("port") == "":
+        del fields["port"]
     try:
         if isinstance(fields.get("extra"), str):
             fields["extra"] = json.loads(fields["extra"] or "{}")
@@ -213,7 +268,7 @@ def _build(conn_id: str, entry: object, where: str) -> Connection:
         )
         raise ConnectionFieldError(
             f"{where} cannot be read as a connection: {problems}.",
-            "Allowed fields: conn_type, description, host, port, schema, login, password, extra.",
+            _ALLOWED,
         ) from None
     except ValueError:
         raise ConnectionFieldError(
@@ -232,3 +287,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         place = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8"
         raise ConnectionFieldError(f"{path} is not valid TOML: {place}.", "Correct that line.") from None
+    except OSError as error:
+        raise ConnectionFieldError(
+            f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
+        ) from None

@@ -1,22 +1,30 @@
 """Arrow batch → Salesforce text, column by column, with polars; what does not fit becomes a rejected row.
 
 Every rule that turns a value into text stands in this file. No number passes through a float: numbers
-arrive as Arrow decimals and leave as decimal text. Rules of the receiving side:
+arrive as Arrow decimals and leave as decimal text. One row that does not fit never stops the others: every
+expression yields null where it has no answer, and a misfit says so. Rules of the receiving side:
 https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/datafiles_prepare_csv.htm
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from zoneinfo import ZoneInfo
 
 import polars as pl
+from polars import selectors as cs
 
 from ora2sf.errors import PreflightError
 from ora2sf.tables import (
     DATE_MASKS,
+    EARLIEST,
+    LATEST,
+    SET_NULL,
     AnyField,
     BooleanField,
     ConstantField,
@@ -28,13 +36,16 @@ from ora2sf.tables import (
     PicklistField,
     TableConfig,
     TextField,
+    source_columns,
 )
 
-#: Bulk API 2.0 reads this text in a cell as "set the field to null".
-SET_NULL = "#N/A"
 _TRUE = ("1", "Y", "T", "YES", "TRUE")
 _FALSE = ("0", "N", "F", "NO", "FALSE")
+_NUMBER_TEXT = re.compile(r"0|-?([1-9][0-9]*|(0|[1-9][0-9]*)\.[0-9]*[1-9])")
 _ROW = "__row"
+_READS_AS_NULL = f"{SET_NULL} would be read as an order to empty the field"
+#: The time zone tables that polars carries know no daylight saving from this year on.
+_ZONES_END = dt.datetime(2100, 1, 1)  # noqa: DTZ001 - compared with local times
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,11 @@ class _Rule:
     changes: dict[str, pl.Expr] = field(default_factory=dict)
 
 
+def unusable(config: TableConfig, schema: dict[str, pl.DataType]) -> dict[str, str]:
+    """Field → why its column cannot feed it; empty if every field can be made. Arguments as for :class:`Converter`."""
+    return Converter.try_rules(config, schema, frozenset())[1]
+
+
 class Converter:
     """The rules of one table file, built once for the column types that the source delivers.
 
@@ -96,44 +112,49 @@ class Converter:
 
     def __init__(self, config: TableConfig, schema: dict[str, pl.DataType], padded: frozenset[str]) -> None:
         self._config = config
-        self._columns = {name: _Column(name, kind, name in padded) for name, kind in schema.items()}
-        rules = self._rules()
+        rules, problems = self.try_rules(config, schema, padded)
+        if problems:
+            listed = "; ".join(f"{name}: {why}" for name, why in problems.items())
+            raise PreflightError(
+                f"The table file does not fit the source: {listed}.",
+                f"Correct these fields in the table file of {config.table}.",
+            )
         self._select = [rule.text.alias(spec.field) for spec, rule in rules]
         self._misfits = [
-            (spec, name, expr.fill_null(value=False).alias(f"!{spec.field}!{name}"))
+            (spec, name, flag := f"!{spec.field}!{name}", expr.fill_null(value=False).alias(flag))
             for spec, rule in rules
             for name, expr in rule.misfits.items()
         ]
         self._changes = [
-            ((spec.field, name), expr.fill_null(value=False).sum().alias(f"~{spec.field}~{name}"))
+            ((spec.field, name), expr.fill_null(value=False).sum().alias(f"{spec.field}~{name}"))
             for spec, rule in rules
             for name, expr in rule.changes.items()
         ]
 
-    def _rules(self) -> list[tuple[AnyField, _Rule]]:
-        rules, problems = [], []
-        for spec in self._config.fields:
+    @staticmethod
+    def try_rules(
+        config: TableConfig, schema: dict[str, pl.DataType], padded: frozenset[str]
+    ) -> tuple[list[tuple[AnyField, _Rule]], dict[str, str]]:
+        """The rule of every field that can be made, and field → why it cannot."""
+        columns = {name: _Column(name, kind, name in padded) for name, kind in schema.items()}
+        rules: list[tuple[AnyField, _Rule]] = []
+        problems: dict[str, str] = {}
+        for spec in config.fields:
+            if missing := [name for name in source_columns(spec) if name not in columns]:
+                problems[spec.field] = f"no column {', '.join(missing)}"
+                continue
             try:
-                rules.append((spec, self._settle(spec, self._rule(spec))))
-            except (TypeError, KeyError) as error:
-                problems.append(
-                    f"{spec.field}: {error}"
-                    if isinstance(error, TypeError)
-                    else f"{spec.field}: no column {error}"
-                )
-        if problems:
-            raise PreflightError(
-                "The table file does not fit the source: " + "; ".join(problems) + ".",
-                f"Correct these fields in the table file of {self._config.table}.",
-            )
-        return rules
+                rules.append((spec, _settle(spec, _rule(spec, columns, config.source_time_zone))))
+            except _Unfit as error:
+                problems[spec.field] = str(error)
+        return rules, problems
 
     def convert(self, batch: pl.DataFrame, first_row: int) -> Converted:
         """Converts one batch; ``first_row`` is the number of its first row in reading order."""
         rows = pl.int_range(first_row, first_row + batch.height, dtype=pl.Int64, eager=True).alias(_ROW)
-        flags = [expr for _, _, expr in self._misfits]
+        flags = [expr for *_, expr in self._misfits]
         out = batch.lazy().select(*self._select, *flags).collect().with_columns(rows)
-        bad = out.select(pl.any_horizontal(pl.col(expr.meta.output_name()) for expr in flags)).to_series()
+        bad = out.select(pl.any_horizontal(pl.col(flag) for _, _, flag, _ in self._misfits)).to_series()
         staged = out.select(_ROW, *self._config.header)
         good = ~bad
         changed = (
@@ -144,9 +165,11 @@ class Converter:
         return Converted(staged.filter(good) if rejected else staged, rejected, +counts)
 
     def _rejected(self, source: pl.DataFrame, out: pl.DataFrame) -> list[Rejected]:
+        # as text, because Python knows no year before 1
+        source = source.with_columns(cs.temporal().dt.strftime("%Y-%m-%d %H:%M:%S%.f"))
         found = []
         for before, after in zip(source.iter_rows(named=True), out.iter_rows(named=True), strict=True):
-            faults = [(spec, name) for spec, name, expr in self._misfits if after[expr.meta.output_name()]]
+            faults = [(spec, name) for spec, name, flag, _ in self._misfits if after[flag]]
             spec, rule = faults[0]
             found.append(
                 Rejected(
@@ -160,57 +183,65 @@ class Converter:
             )
         return found
 
-    def _rule(self, spec: AnyField) -> _Rule:
-        match spec:
-            case ConstantField():
-                return _Rule(pl.lit(spec.value))
-            case KeyField():
-                return self._key(spec)
-        column = self._columns[spec.column]
-        match spec:
-            case TextField():
-                rule = _text(column, spec)
-            case IntegerField():
-                rule = _integer(column, spec)
-            case DecimalField():
-                rule = _decimal(column, spec)
-            case BooleanField():
-                rule = _boolean(column, spec)
-            case DateField():
-                rule = _date(column, spec)
-            case DateTimeField():
-                rule = _datetime(column, spec, self._config.source_time_zone)
-            case PicklistField():
-                rule = _picklist(column, spec)
-        if spec.required:
-            rule.misfits["required, but empty"] = rule.text.is_null() & ~_any(rule.misfits)
+
+def _rule(spec: AnyField, columns: dict[str, _Column], zone: str) -> _Rule:
+    match spec:
+        case ConstantField():
+            return _Rule(pl.lit(spec.value))
+        case KeyField():
+            return _key(spec, columns)
+    column = columns[spec.column]
+    match spec:
+        case TextField():
+            rule = _text(column, spec)
+        case IntegerField():
+            rule = _integer(column, spec)
+        case DecimalField():
+            rule = _decimal(column, spec)
+        case BooleanField():
+            rule = _boolean(column, spec)
+        case DateField():
+            rule = _date(column, spec)
+        case DateTimeField():
+            rule = _datetime(column, spec, zone)
+        case PicklistField():
+            rule = _picklist(column, spec)
+    if spec.required:
+        rule.misfits["required, but empty"] = rule.text.is_null() & ~_any(rule.misfits)
+    return rule
+
+
+def _key(spec: KeyField, columns: dict[str, _Column]) -> _Rule:
+    parts = [columns[name].text() for name in spec.columns]
+    text = pl.concat_str(parts, separator=spec.separator, ignore_nulls=False)
+    misfits = {
+        "empty key": text.is_null() | (text == ""),
+        f"longer than {spec.length} characters": _longer(text, spec.length),
+        "a key must not hold control characters": text.str.contains(r"[\x00-\x1f\x7f]"),
+        _READS_AS_NULL: text == SET_NULL,
+    }
+    return _Rule(text, misfits)
+
+
+def _settle(spec: AnyField, rule: _Rule) -> _Rule:
+    """Applies the field's policy for misfits, then its policy for empty values."""
+    if isinstance(spec, ConstantField | KeyField):
         return rule
+    text, misfits, changes = rule.text, rule.misfits, dict(rule.changes)
+    if spec.on_misfit in {"null", "default"}:
+        kept = {name: expr for name, expr in misfits.items() if name.startswith("required")}
+        soft = {name: expr for name, expr in misfits.items() if name not in kept}
+        if soft:
+            text = pl.when(_any(soft)).then(pl.lit(spec.default, dtype=pl.String)).otherwise(text)
+        changes |= {f"{spec.on_misfit}: {name}": expr for name, expr in soft.items()}
+        misfits = kept
+    if spec.null == SET_NULL:
+        text = text.fill_null(SET_NULL)
+    return _Rule(text, misfits, changes)
 
-    def _key(self, spec: KeyField) -> _Rule:
-        parts = [self._columns[name].text() for name in spec.columns]
-        text = pl.concat_str(parts, separator=spec.separator, ignore_nulls=False)
-        misfits = {
-            "empty key": text.is_null() | (text == ""),
-            f"longer than {spec.length} characters": _longer(text, spec.length),
-            "a key must not hold control characters": text.str.contains(r"[\x00-\x1f\x7f]"),
-        }
-        return _Rule(text, misfits)
 
-    @staticmethod
-    def _settle(spec: AnyField, rule: _Rule) -> _Rule:
-        """Applies the field's policy for misfits, then its policy for empty values."""
-        if isinstance(spec, ConstantField | KeyField):
-            return rule
-        text, misfits, changes = rule.text, rule.misfits, dict(rule.changes)
-        if spec.on_misfit != "reject" and misfits:
-            kept = {name: expr for name, expr in misfits.items() if name.startswith("required")}
-            soft = {name: expr for name, expr in misfits.items() if name not in kept}
-            text, left = _replace(spec, text, soft)
-            changes |= {f"{spec.on_misfit}: {name}": expr for name, expr in soft.items() if name not in left}
-            misfits = kept | left
-        if spec.null == SET_NULL:
-            text = text.fill_null(SET_NULL)
-        return _Rule(text, misfits, changes)
+class _Unfit(Exception):
+    """A column cannot feed a field."""
 
 
 @dataclass(frozen=True)
@@ -242,81 +273,91 @@ class _Column:
         return pl.when(value != "").then(value)
 
     def text(self) -> pl.Expr:
-        """The value as plain text: numbers without trailing zeros, times as ``YYYY-MM-DDTHH:MM:SS``."""
+        """The value as plain text: numbers without trailing zeros, times as ``YYYY-MM-DDTHH:MM:SS[.ffffff]``."""
         if self.is_text:
             return self.raw()
         if self.is_number:
-            digits = self.raw().cast(pl.String)
-            return (
-                pl.when(digits.str.contains(".", literal=True))
-                .then(digits.str.strip_chars_end("0").str.strip_chars_end("."))
-                .otherwise(digits)
-            )
+            return _plain_number(self.raw().cast(pl.String))
         if self.is_time:
-            return self.raw().dt.strftime("%Y-%m-%dT%H:%M:%S")
+            moment = self.raw().cast(pl.Datetime("us"))
+            return _plain_number(moment.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f"))
         raise self.unfit("text")
 
-    def unfit(self, wanted: str) -> TypeError:
-        return TypeError(f"column {self.name} arrives as {self.kind}, which cannot become {wanted}")
+    def unfit(self, wanted: str) -> _Unfit:
+        return _Unfit(f"column {self.name} arrives as {self.kind}, which cannot become {wanted}")
+
+
+def _plain_number(text: pl.Expr) -> pl.Expr:
+    """Without the zeros that end a fraction, and without the point if nothing follows it."""
+    cut = text.str.strip_chars_end("0").str.strip_chars_end(".")
+    return pl.when(text.str.contains(".", literal=True)).then(cut).otherwise(text)
 
 
 def _text(column: _Column, spec: TextField) -> _Rule:
     """Text: CR LF and lone CR become LF, because a job declares one line ending for the whole file."""
     raw = column.text()
     text = raw.str.replace_all("\r\n", "\n", literal=True).str.replace_all("\r", "\n", literal=True)
-    return _Rule(
-        text,
-        {
-            f"longer than {spec.length} characters": _longer(text, spec.length),
-            "holds a NUL character": text.str.contains("\0", literal=True),
-            f"{SET_NULL} would be read as an order to empty the field": text == SET_NULL,
-        },
-        {"line breaks written as LF": raw.str.contains("\r", literal=True)},
-    )
+    misfits, changes = {}, {"line breaks written as LF": raw.str.contains("\r", literal=True)}
+    too_long = f"longer than {spec.length} characters"
+    if spec.on_misfit == "truncate":
+        changes[f"truncate: {too_long}"] = _longer(text, spec.length)
+        text = text.str.slice(0, spec.length)
+    else:
+        misfits[too_long] = _longer(text, spec.length)
+    misfits["holds a NUL character"] = text.str.contains("\0", literal=True)
+    misfits[_READS_AS_NULL] = text == SET_NULL
+    return _Rule(text, misfits, changes)
 
 
 def _integer(column: _Column, spec: IntegerField) -> _Rule:
-    number, misfits = _number(column, "a whole number", scale=0)
-    whole = number.round(0, mode="half_away_from_zero")
-    misfits["has decimals"] = number != whole
+    number, _, misfits = _number(column, "a whole number", scale=0)
+    text = _plain_number(number.cast(pl.String))
+    misfits["has decimals"] = text.str.contains(".", literal=True)
     misfits[f"more than {spec.digits} digits"] = number.abs() >= Decimal(10) ** spec.digits
-    text = whole.cast(pl.String).str.replace(r"\.0*$", "")
     return _Rule(_unless(misfits, text), misfits)
 
 
 def _decimal(column: _Column, spec: DecimalField) -> _Rule:
-    number, misfits = _number(column, "a number", scale=spec.source_scale)
-    rounded = number.round(
+    number, held, misfits = _number(column, "a number", scale=spec.source_scale)
+    whole = spec.precision - spec.scale
+    # rounding raises an error for the whole batch when a value leaves the 38 digits of its type
+    bound: Decimal | float
+    if whole < 38 - held:
+        too_many, bound = f"more than {whole} digits before the point", Decimal(10) ** whole
+    else:
+        too_many, bound = "too many digits to be rounded", _first_to_overflow(held, spec.scale)
+    small = pl.when(number.abs() < bound).then(number)
+    rounded = small.round(
         spec.scale, mode="half_to_even" if spec.rounding == "half_even" else "half_away_from_zero"
     )
+    misfits[too_many] = number.is_not_null() & (small.is_null() | (rounded.abs() >= bound))
     too_fine = number != rounded
-    bound = Decimal(10) ** (spec.precision - spec.scale)
-    misfits[f"more than {spec.precision - spec.scale} digits before the point"] = rounded.abs() >= bound
+    changes: dict[str, pl.Expr] = {}
     if spec.rounding == "none":
         misfits[f"more than {spec.scale} decimals"] = too_fine
-        changes: dict[str, pl.Expr] = {}
     else:
-        changes = {f"rounded to {spec.scale} decimals ({spec.rounding})": too_fine}
+        changes[f"rounded to {spec.scale} decimals ({spec.rounding})"] = too_fine
     # the scale of a polars decimal is a property of its type: casting to it writes exactly that many decimals
     text = rounded.cast(pl.Decimal(38, spec.scale), strict=False).cast(pl.String)
-    misfits["more than 38 digits"] = rounded.is_not_null() & text.is_null()
     return _Rule(_unless(misfits, text), misfits, changes)
 
 
-def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, dict[str, pl.Expr]]:
-    """The value as an exact decimal, and how it may fail to be one."""
+def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, int, dict[str, pl.Expr]]:
+    """The value as an exact decimal of 38 digits, its scale, and how text may fail to be one.
+
+    Text is a number with an optional sign, at most ``38 - scale`` digits before and ``scale`` after the
+    point; ``.5``, as Oracle writes a half, is one too.
+    """
     if column.is_number:
-        return column.raw().cast(
-            pl.Decimal(38, column.kind.scale if isinstance(column.kind, pl.Decimal) else 0)
-        ), {}
+        held = column.kind.scale if isinstance(column.kind, pl.Decimal) else 0
+        return column.raw().cast(pl.Decimal(38, held)), held, {}
     if not column.is_text:
         raise column.unfit(wanted)
     text = column.raw()
-    looks = text.str.contains(
-        rf"^[+-]?\d{{1,{38 - scale}}}(\.\d{{0,{scale}}})?$" if scale else r"^[+-]?\d{1,38}$"
-    )
-    number = pl.when(looks).then(text).cast(pl.Decimal(38, scale), strict=False)
-    return number, {f"is not {wanted}": text.is_not_null() & number.is_null()}
+    whole = rf"[0-9]{{1,{38 - scale}}}"
+    looks = rf"^[+-]?({whole}(\.[0-9]{{0,{scale}}})?|\.[0-9]{{1,{scale}}})$" if scale else rf"^[+-]?{whole}$"
+    number = pl.when(text.str.contains(looks)).then(text).cast(pl.Decimal(38, scale), strict=False)
+    return number, scale, {f"is not {wanted}": text.is_not_null() & number.is_null()}
 
 
 def _boolean(column: _Column, _: BooleanField) -> _Rule:
@@ -326,20 +367,42 @@ def _boolean(column: _Column, _: BooleanField) -> _Rule:
 
 
 def _date(column: _Column, spec: DateField) -> _Rule:
+    """The day as it stands; a time of day is left out, and counted."""
     moment, misfits = _moment(column, spec)
     misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
-    return _Rule(_unless(misfits, moment.dt.strftime("%Y-%m-%d")), misfits)
+    changes = {}
+    if column.is_time or any("HH24" in mask for mask in spec.formats):
+        changes["time of day left out"] = moment != moment.dt.truncate("1d")
+    return _Rule(_unless(misfits, moment.dt.strftime("%Y-%m-%d")), misfits, changes)
 
 
 def _datetime(column: _Column, spec: DateTimeField, zone: str) -> _Rule:
-    """Local time → UTC. An ambiguous time is the earlier instant; a time that the clocks skip is refused."""
+    """Local time → UTC, cut to milliseconds (finer digits are counted, never rounded up).
+
+    An ambiguous time is the earlier instant; a time that the clocks skip is refused, and so is a time for
+    which the rules of the zone are not known.
+    """
     moment, misfits = _moment(column, spec)
-    utc = moment.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone(
+    misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
+    known = pl.when(moment < _ZONES_END).then(moment) if _saves_daylight(zone) else moment
+    utc = known.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone(
         "UTC"
     )
-    misfits |= _outside(utc.dt.date(), spec.earliest, spec.latest)
-    misfits[f"the clocks of {zone} skip this time"] = moment.is_not_null() & utc.is_null()
-    return _Rule(_unless(misfits, utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")), misfits)
+    misfits |= {f"{name} in UTC": expr for name, expr in _outside(utc.dt.date(), EARLIEST, LATEST).items()}
+    misfits[f"the daylight saving of {zone} is not known for this year"] = (
+        moment.is_not_null() & known.is_null()
+    )
+    misfits[f"the clocks of {zone} skip this time"] = known.is_not_null() & utc.is_null()
+    changes = {}
+    if column.is_time:
+        changes["cut to milliseconds"] = utc != utc.dt.truncate("1ms")
+    return _Rule(_unless(misfits, utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")), misfits, changes)
+
+
+def _saves_daylight(zone: str) -> bool:
+    """Whether the clocks of a zone are still changed in the year from which polars knows no rule."""
+    rules = ZoneInfo(zone)
+    return len({_ZONES_END.replace(month=month, tzinfo=rules).utcoffset() for month in range(1, 13)}) > 1
 
 
 def _moment(column: _Column, spec: DateField | DateTimeField) -> tuple[pl.Expr, dict[str, pl.Expr]]:
@@ -366,6 +429,13 @@ def _outside(day: pl.Expr, earliest: dt.date, latest: dt.date) -> dict[str, pl.E
 
 def _picklist(column: _Column, spec: PicklistField) -> _Rule:
     text = column.text()
+    if column.is_number and (
+        never := [name for name in spec.values or () if not _NUMBER_TEXT.fullmatch(name)]
+    ):
+        raise _Unfit(
+            f"column {column.name} arrives as {column.kind}, which is never written as {never[0]!r}: "
+            "write the numbers in values without leading or trailing zeros"
+        )
     value = (
         text
         if spec.values is None
@@ -376,6 +446,8 @@ def _picklist(column: _Column, spec: PicklistField) -> _Rule:
         {
             "not in the value map": text.is_not_null() & value.is_null(),
             f"longer than {spec.length} characters": _longer(value, spec.length),
+            "holds a control character": value.str.contains(r"[\x00-\x1f\x7f]"),
+            _READS_AS_NULL: value == SET_NULL,
         },
     )
 
@@ -397,18 +469,12 @@ def _unless(misfits: dict[str, pl.Expr], text: pl.Expr) -> pl.Expr:
     return pl.when(~_any(misfits)).then(text)
 
 
-def _replace(
-    spec: AnyField, text: pl.Expr, misfits: dict[str, pl.Expr]
-) -> tuple[pl.Expr, dict[str, pl.Expr]]:
-    """What stands in place of a value that does not fit, and the misfits that the policy cannot cure."""
-    assert not isinstance(spec, ConstantField | KeyField)
-    if spec.on_misfit == "truncate":
-        if not isinstance(spec, TextField):
-            return text, misfits
-        cured = {name: expr for name, expr in misfits.items() if name.startswith("longer")}
-        return text.str.slice(0, spec.length), {n: e for n, e in misfits.items() if n not in cured}
-    replacement = pl.lit(spec.default, dtype=pl.String)
-    return pl.when(_any(misfits)).then(replacement).otherwise(text), {}
+def _first_to_overflow(held: int, scale: int) -> Decimal | float:
+    """The smallest number that leaves 38 digits, ``held`` of them decimals, when it is rounded to ``scale``."""
+    if scale >= held:
+        return math.inf  # nothing is rounded
+    with localcontext(prec=80):
+        return Decimal(10) ** (38 - held) - Decimal(5).scaleb(-scale - 1)
 
 
 def _shown(row: dict[str, object], spec: AnyField) -> str:
@@ -421,4 +487,7 @@ def _shown(row: dict[str, object], spec: AnyField) -> str:
 def _plain(value: object) -> str:
     if value is None:
         return ""
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
+    if not isinstance(value, Decimal):
+        return str(value)
+    digits = format(value, "f")  # not normalize(): it rounds to 28 digits
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits

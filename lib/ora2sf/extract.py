@@ -107,9 +107,13 @@ def extract(
             stage.add(done)
         batches = stage.finish()
     except OSError as error:
+        stage.abandon()
         raise RunFolderError(
-            f"Staging to {data} failed: {error.strerror}.", "Free some disk space, then run again."
+            f"Staging to {data} failed: {error.strerror or error}.", "Free some disk space, then run again."
         ) from None
+    except BaseException:
+        stage.abandon()
+        raise
     ledger.finish_extraction(
         extraction,
         batches,
@@ -197,6 +201,12 @@ class _Stage:
         self.rejected.finish()
         return batches
 
+    def abandon(self) -> None:
+        """Lets go of every file after a failure; nothing of it counts."""
+        self._writer.abandon()
+        self._keys.close()
+        self.rejected.abandon()
+
     def _recut(self, batches: list[Batch], losers: pl.DataFrame) -> list[Batch]:
         """Writes the batches again without the losers, so that they are full again."""
         old = [_renamed(self._data, batch) for batch in batches]
@@ -237,7 +247,7 @@ def duplicates(keys: Path, policy: str) -> pl.DataFrame:
                 f"""
                 WITH keys AS (FROM read_parquet(?)),
                      twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys GROUP BY key HAVING count(*) > 1)
-                SELECT row, position FROM keys JOIN twice USING (key) 
+                SELECT row, position FROM keys JOIN twice USING (key)
                 WHERE position IS NOT NULL AND {_LOSERS[policy]} ORDER BY position
                 """,
                 params=[str(keys)],

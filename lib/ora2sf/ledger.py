@@ -63,8 +63,9 @@ CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
     rows INTEGER NOT NULL, created INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (attempt, kind)
 );
-PRAGMA user_version = 1;
+PRAGMA user_version = {version};
 """
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,18 @@ class Ledger:
             self._db.row_factory = sqlite3.Row
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+                self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA.format(version=_VERSION)}COMMIT;")
         except sqlite3.Error as error:
             raise RunFolderError(
                 f"The ledger {path} cannot be opened: {error}.",
                 "Check the disk and the permissions of the run's folder; a damaged ledger needs a new run_id.",
             ) from None
+        if version not in {0, _VERSION}:
+            self.close()
+            raise RunFolderError(
+                f"The ledger {path} has version {version}; this program writes version {_VERSION}.",
+                "Go on with the program that began this run, or use a new run_id.",
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -11,8 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
+
+from ora2sf.convert import unusable
 from ora2sf.oracle import SourceColumn
 from ora2sf.tables import (
+    SET_NULL,
     AnyField,
     ConstantField,
     DecimalField,
@@ -27,6 +32,8 @@ from ora2sf.tables import (
 
 _TEXTUAL = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "combobox", "multipicklist"})
 _NUMERIC = frozenset({"double", "currency", "percent"})
+#: Types whose length is a limit for the text.
+_SIZED = frozenset({"string", "textarea", "email", "phone", "url"})
 _FITS = {
     "key": _TEXTUAL,
     "text": _TEXTUAL | {"reference", "id"},
@@ -74,7 +81,8 @@ def check(config: TableConfig, columns: Mapping[str, SourceColumn], describe: Ma
         describe: Salesforce's describe of the object.
     """
     fields = {entry["name"]: entry for entry in describe.get("fields", ())}
-    lines = tuple(_line(config, spec, columns, fields) for spec in config.fields)
+    unfit = _unfit(config, columns)
+    lines = tuple(_line(config, spec, columns, fields, unfit.get(spec.field)) for spec in config.fields)
     return Preflight(lines, tuple(_of_object(config, describe, fields)))
 
 
@@ -93,11 +101,18 @@ def check_status(record: StatusRecord, describe: Mapping[str, Any]) -> list[str]
 
 
 def _line(
-    config: TableConfig, spec: AnyField, columns: Mapping[str, SourceColumn], fields: Mapping[str, Any]
+    config: TableConfig,
+    spec: AnyField,
+    columns: Mapping[str, SourceColumn],
+    fields: Mapping[str, Any],
+    unfit: str | None,
 ) -> Line:
     names = source_columns(spec)
     found = fields.get(spec.field)
-    problems = [*_of_columns(names, columns), *_of_field(config, spec, found, fields)]
+    problems = [
+        *(_of_columns(names, columns) or filter(None, [unfit])),
+        *_of_field(config, spec, found, fields),
+    ]
     return Line(
         source=" + ".join(names) or "(constant)",
         source_type=" + ".join(columns[name].kind if name in columns else "?" for name in names),
@@ -107,10 +122,24 @@ def _line(
     )
 
 
-def _of_columns(names: tuple[str, ...], columns: Mapping[str, SourceColumn]) -> Iterator[str]:
+def _of_columns(names: tuple[str, ...], columns: Mapping[str, SourceColumn]) -> list[str]:
+    problems = []
     for name in names:
         if name not in columns:
-            yield f"column {name} does not exist in Oracle{_near(name, columns)}"
+            problems.append(f"column {name} does not exist in Oracle{_near(name, columns)}")
+        elif not _readable(columns[name]):
+            problems.append(f"column {name} has the type {columns[name].kind}, which cannot be read")
+    return problems
+
+
+def _readable(column: SourceColumn) -> bool:
+    return column.is_number or column.arrow is not None
+
+
+def _unfit(config: TableConfig, columns: Mapping[str, SourceColumn]) -> dict[str, str]:
+    """Field → why the type of its column cannot feed it; the scale of a NUMBER does not matter here."""
+    types = [pa.field(name, column.arrow_type(0)) for name, column in columns.items() if _readable(column)]
+    return unusable(config, dict(pl.DataFrame(pa.schema(types).empty_table()).schema))
 
 
 def _of_field(
@@ -129,9 +158,11 @@ def _of_field(
 
 
 def _of_size(spec: AnyField, found: Mapping[str, Any]) -> Iterator[str]:
-    kept = int(found.get("length") or 0) if found["type"] in {"string", "textarea"} else 0
+    kept = int(found.get("length") or 0) if found["type"] in _SIZED else 0
     if isinstance(spec, TextField | KeyField | PicklistField) and 0 < kept < spec.length:
         yield f"length = {spec.length}, but Salesforce keeps {kept} characters"
+    if isinstance(spec, ConstantField) and 0 < kept < len(spec.value):
+        yield f"the value has {len(spec.value)} characters, but Salesforce keeps {kept}"
     if found["type"] in _NUMERIC and isinstance(spec, DecimalField | IntegerField):
         scale = spec.scale if isinstance(spec, DecimalField) else 0
         digits = spec.precision if isinstance(spec, DecimalField) else spec.digits
@@ -140,10 +171,19 @@ def _of_size(spec: AnyField, found: Mapping[str, Any]) -> Iterator[str]:
             yield f"scale = {scale}, but Salesforce keeps {found['scale']} decimals"
         if digits - scale > whole:
             yield f"{digits - scale} digits before the point, but Salesforce keeps {whole}"
-    if isinstance(spec, PicklistField) and spec.values and found.get("restrictedPicklist"):
+    if found.get("restrictedPicklist"):
         allowed = {entry["value"] for entry in found["picklistValues"] if entry["active"]}
-        if lacking := sorted(set(spec.values.values()) - allowed):
+        if lacking := sorted(_written(spec) - allowed):
             yield f"the restricted picklist lacks {', '.join(lacking)}"
+
+
+def _written(spec: AnyField) -> set[str]:
+    """The texts that the table file itself writes into a field."""
+    if isinstance(spec, ConstantField):
+        return {spec.value} - {"", SET_NULL}
+    mapped = set((spec.values or {}).values()) if isinstance(spec, PicklistField) else set()
+    default = None if isinstance(spec, KeyField) else spec.default
+    return mapped | ({default} if default else set())
 
 
 def _of_object(config: TableConfig, describe: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]:

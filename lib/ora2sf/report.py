@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Literal
@@ -45,8 +45,24 @@ class Shown:
         return f'<div style="{bar}"><p style="margin:4px 0">{sentence}</p>{shown}</div>'
 
     def _table_html(self) -> str:
-        assert self.table is not None
-        return str(self.table.map(_cell).to_html(index=False, border=0, justify="left"))
+        """Text to the left, numbers to the right, whatever the page around it prefers."""
+        assert self.table is not None  # asked before
+        sides = ["right" if _is_number(self.table[name]) else "left" for name in self.table]
+        head = _row("th", [str(name) for name in self.table], sides)
+        body = "".join(_row("td", map(_cell, line), sides) for line in self.table.itertuples(index=False))
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    return all(isinstance(value, int | float | Decimal) or value == "" for value in column)
+
+
+def _row(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
+    shown = (
+        f'<{tag} style="text-align:{side}">{html.escape(cell)}</{tag}>'
+        for cell, side in zip(cells, sides, strict=True)
+    )
+    return f"<tr>{''.join(shown)}</tr>"
 
 
 def _cell(value: object) -> str:

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from ora2sf.errors import TableFileError
 
@@ -27,16 +36,34 @@ MAX_BATCH_SIZE = 1_000_000
 DEFAULT_BATCH_SIZE = 40_000
 DEFAULT_JOB_TIMEOUT = 7_200
 
+#: A second of 60 would be read as the next minute.
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+
 #: Oracle format masks accepted for dates kept as text: mask → (what the text must look like, strptime form).
 DATE_MASKS: dict[str, tuple[str, str]] = {
-    "DD/MM/YYYY": (r"^\d{2}/\d{2}/\d{4}$", "%d/%m/%Y"),
-    "DD/MM/YYYY HH24:MI:SS": (r"^\d{2}/\d{2}/\d{4} \d{2}:\d{2}:\d{2}$", "%d/%m/%Y %H:%M:%S"),
-    "YYYY-MM-DD": (r"^\d{4}-\d{2}-\d{2}$", "%Y-%m-%d"),
-    "YYYY-MM-DD HH24:MI:SS": (r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}$", "%Y-%m-%d %H:%M:%S"),
-    "YYYYMMDD": (r"^\d{8}$", "%Y%m%d"),
+    "DD/MM/YYYY": (r"^[0-9]{2}/[0-9]{2}/[0-9]{4}$", "%d/%m/%Y"),
+    "DD/MM/YYYY HH24:MI:SS": (rf"^[0-9]{{2}}/[0-9]{{2}}/[0-9]{{4}} {_TIME}$", "%d/%m/%Y %H:%M:%S"),
+    "YYYY-MM-DD": (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "%Y-%m-%d"),
+    "YYYY-MM-DD HH24:MI:SS": (rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}} {_TIME}$", "%Y-%m-%d %H:%M:%S"),
+    "YYYYMMDD": (r"^[0-9]{8}$", "%Y%m%d"),
 }
 
+#: Bulk API 2.0 reads this text in a cell as "set the field to null".
+SET_NULL = "#N/A"
+#: The days that Salesforce can store (Data Loader guide: Data Types Supported by Data Loader).
+EARLIEST, LATEST = dt.date(1700, 1, 1), dt.date(4000, 12, 31)
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _api_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("must be an API name: letters, digits and _")
+    return value
+
+
+ApiName = Annotated[str, AfterValidator(_api_name)]
 
 
 class _Strict(BaseModel):
@@ -52,25 +79,18 @@ class _Field(_Strict):
         null: what an empty value becomes: ``leave`` (an empty cell, which leaves the field as it is on
             update) or ``#N/A`` (sets the field to null).
         required: an empty value is refused.
-        on_misfit: what happens to a value that does not fit.
-        default: the value used by ``on_misfit = "default"``.
+        on_misfit: what happens to a value that does not fit; ``truncate`` is for text that is too long.
+        default: the value used by ``on_misfit = "default"``, as Salesforce reads it; it must fit itself.
         assumed: the column stands in no published dictionary.
     """
 
-    field: str
+    field: ApiName
     column: str
     null: Literal["leave", "#N/A"] = "leave"
     required: bool = False
     on_misfit: Literal["reject", "truncate", "null", "default"] = "reject"
     default: str | None = None
     assumed: bool = False
-
-    @field_validator("field")
-    @classmethod
-    def _api_name(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError("must be the API name of a field: letters, digits and _")
-        return value
 
     @field_validator("column")
     @classmethod
@@ -83,7 +103,15 @@ class _Field(_Strict):
             raise ValueError('on_misfit = "default" and default = "…" go together')
         if self.on_misfit == "null" and self.required:
             raise ValueError('on_misfit = "null" contradicts required = true')
+        if self.on_misfit == "truncate" and not isinstance(self, TextField):
+            raise ValueError('on_misfit = "truncate" is for type = "text"; allowed: reject, null, default')
+        if self.default is not None and (wanted := self._refuses(self.default)):
+            raise ValueError(f"default = {self.default!r} does not fit: {wanted}")
         return self
+
+    def _refuses(self, text: str) -> str | None:
+        """What a text for Salesforce must be and this one is not."""
+        raise NotImplementedError
 
 
 class TextField(_Field):
@@ -92,12 +120,19 @@ class TextField(_Field):
     type: Literal["text"] = "text"
     length: int = Field(gt=0, le=131_072)
 
+    def _refuses(self, text: str) -> str | None:
+        return _refuses_text(text, self.length)
+
 
 class IntegerField(_Field):
     """A whole number of at most ``digits`` digits."""
 
     type: Literal["integer"]
     digits: int = Field(default=18, gt=0, le=18)
+
+    def _refuses(self, text: str) -> str | None:
+        fits = re.fullmatch(rf"-?[0-9]{{1,{self.digits}}}", text)
+        return None if fits else f"write a whole number of at most {self.digits} digits"
 
 
 class DecimalField(_Field):
@@ -116,11 +151,26 @@ class DecimalField(_Field):
     rounding: Literal["half_up", "half_even", "none"] = "half_up"
     source_scale: int = Field(default=10, ge=0, le=30)
 
+    @model_validator(mode="after")
+    def _scale_within_precision(self) -> Self:
+        if self.scale > self.precision:
+            raise ValueError(f"scale = {self.scale} is more than precision = {self.precision}")
+        return self
+
+    def _refuses(self, text: str) -> str | None:
+        whole = self.precision - self.scale
+        fraction = rf"([.][0-9]{{1,{self.scale}}})?" if self.scale else ""
+        fits = re.fullmatch(rf"-?[0-9]{{1,{max(whole, 1)}}}{fraction}", text)
+        return None if fits else f"write at most {whole} digits before and {self.scale} after the point"
+
 
 class BooleanField(_Field):
     """``true`` or ``false`` from 1/0, Y/N, T/F, YES/NO, TRUE/FALSE, without regard to case."""
 
     type: Literal["boolean"]
+
+    def _refuses(self, text: str) -> str | None:
+        return None if text in {"true", "false"} else "write true or false"
 
 
 class _Temporal(_Field):
@@ -128,12 +178,13 @@ class _Temporal(_Field):
 
     Attributes:
         formats: Oracle masks, tried in this order, for columns that keep dates as text.
-        earliest, latest: a value outside is refused; by default what Salesforce can store.
+        earliest, latest: first and last day accepted, as the day stands in the source; by default what
+            Salesforce can store.
     """
 
     formats: tuple[str, ...] = ()
-    earliest: dt.date = dt.date(1700, 1, 1)
-    latest: dt.date = dt.date(4000, 12, 31)
+    earliest: dt.date = Field(default=EARLIEST, ge=EARLIEST, le=LATEST)
+    latest: dt.date = Field(default=LATEST, ge=EARLIEST, le=LATEST)
 
     @field_validator("formats")
     @classmethod
@@ -142,11 +193,20 @@ class _Temporal(_Field):
             raise ValueError(f"unknown format {unknown[0]!r}; allowed: {', '.join(DATE_MASKS)}")
         return value
 
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.earliest > self.latest:
+            raise ValueError(f"earliest = {self.earliest} is after latest = {self.latest}")
+        return self
+
 
 class DateField(_Temporal):
     """A calendar date, taken as it stands in the source: no time zone moves it."""
 
     type: Literal["date"]
+
+    def _refuses(self, text: str) -> str | None:
+        return None if _is_time(text, "%Y-%m-%d", 10) else "write it like 2025-12-31"
 
 
 class DateTimeField(_Temporal):
@@ -154,19 +214,36 @@ class DateTimeField(_Temporal):
 
     type: Literal["datetime"]
 
+    def _refuses(self, text: str) -> str | None:
+        fits = _is_time(text, "%Y-%m-%dT%H:%M:%S.%fZ", 24)
+        return None if fits else "write it in UTC like 2025-12-31T23:59:59.000Z"
+
 
 class PicklistField(_Field):
     """A value of a picklist; ``values`` maps source text to picklist value and refuses what it lacks."""
 
     type: Literal["picklist"]
-    values: dict[str, str] | None = None
+    values: dict[str, str] | None = Field(default=None, min_length=1)
     length: int = Field(default=255, gt=0)
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        for name, value in (self.values or {}).items():
+            if wanted := self._refuses(value):
+                raise ValueError(f"values: {name!r} = {value!r} does not fit: {wanted}")
+        return self
+
+    def _refuses(self, text: str) -> str | None:
+        return "no line break and no tabulator" if _CONTROL.search(text) else _refuses_text(text, self.length)
 
 
 class KeyField(_Strict):
-    """The external id: the text of one or several columns, joined by ``separator``; never empty, never twice."""
+    """The external id: the text of one or several columns, joined by ``separator``; never empty, never twice.
 
-    field: str
+    Choose a separator that stands in none of the columns: ``A_B`` + ``C`` and ``A`` + ``B_C`` become one key.
+    """
+
+    field: ApiName
     type: Literal["key"]
     columns: tuple[str, ...] = Field(min_length=1)
     separator: str = "_"
@@ -178,14 +255,27 @@ class KeyField(_Strict):
     def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.upper() for name in value)
 
+    @model_validator(mode="after")
+    def _separator_parts(self) -> Self:
+        if len(self.columns) > 1 and (not self.separator or _CONTROL.search(self.separator)):
+            raise ValueError("separator must be visible text when a key has several columns")
+        return self
+
 
 class ConstantField(_Strict):
-    """The same text in every row."""
+    """The same text in every row; ``#N/A`` empties the field."""
 
-    field: str
+    field: ApiName
     type: Literal["constant"]
     value: str
     assumed: bool = False
+
+    @field_validator("value")
+    @classmethod
+    def _no_other_line_ends(cls, value: str) -> str:
+        if "\r" in value or "\0" in value:
+            raise ValueError("must not hold CR or NUL")
+        return value
 
 
 AnyField = Annotated[
@@ -200,6 +290,33 @@ AnyField = Annotated[
     | ConstantField,
     Field(discriminator="type"),
 ]
+
+
+#: The value of ``type`` → the kind of field.
+_TYPES: dict[str, type[_Strict]] = {
+    "key": KeyField,
+    "text": TextField,
+    "integer": IntegerField,
+    "decimal": DecimalField,
+    "boolean": BooleanField,
+    "date": DateField,
+    "datetime": DateTimeField,
+    "picklist": PicklistField,
+    "constant": ConstantField,
+}
+
+
+def _refuses_text(text: str, length: int) -> str | None:
+    fits = 0 < len(text) <= length and text != SET_NULL and "\r" not in text and "\0" not in text
+    return None if fits else f"write 1 to {length} characters without CR and NUL, and not {SET_NULL}"
+
+
+def _is_time(text: str, form: str, length: int) -> bool:
+    try:
+        day = dt.datetime.strptime(text, form).date()  # noqa: DTZ007 - only looked at
+    except ValueError:
+        return False
+    return len(text) == length and EARLIEST <= day <= LATEST
 
 
 class Source(_Strict):
@@ -225,12 +342,12 @@ class StatusRecord(_Strict):
         fields: further fields and their text.
     """
 
-    object: str = "TMS_Daily_Sales_File__c"
-    external_id_field: str = "TMS_External_File_Ref__c"
-    status_field: str = "TMS_Status__c"
-    errors_field: str = "TMS_Errors__c"
-    file_name_field: str | None = "TMS_File_Name__c"
-    fields: dict[str, str] = Field(default_factory=dict)
+    object: ApiName = "TMS_Daily_Sales_File__c"
+    external_id_field: ApiName = "TMS_External_File_Ref__c"
+    status_field: ApiName = "TMS_Status__c"
+    errors_field: ApiName = "TMS_Errors__c"
+    file_name_field: ApiName | None = "TMS_File_Name__c"
+    fields: dict[ApiName, str] = Field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Every field that is written or asked for."""
@@ -256,8 +373,8 @@ class TableConfig(_Strict):
 
     table: str
     description: str = ""
-    object: str
-    external_id_field: str
+    object: ApiName
+    external_id_field: ApiName
     operation: Literal["upsert"] = "upsert"
     phase: int = Field(default=1, ge=1, le=99)
     source_time_zone: str = "UTC"
@@ -285,7 +402,7 @@ class TableConfig(_Strict):
         try:
             config = cls.model_validate(entries)
         except ValidationError as error:
-            problems = "\n".join(f"  {_key_of(e['loc'], entries, text)}: {e['msg']}" for e in error.errors())
+            problems = "\n".join(f"  {_key_of(e['loc'], entries, text)}: {_said(e)}" for e in error.errors())
             raise TableFileError(f"{path} is not valid:\n{problems}", "Correct these keys.") from None
         if config.table != table:
             raise TableFileError(
@@ -345,17 +462,17 @@ class TableConfig(_Strict):
 
     def inner_select(self) -> str:
         """The source as a SELECT, without order."""
-        return self.source.sql.strip().rstrip(";") or f"SELECT * FROM {self.source.table}"
+        return self.source.sql.strip().rstrip(";") or f"SELECT * FROM {self.source.table.strip()}"
 
     def select(self) -> str:
         """The SELECT that extraction runs: the needed columns in the stated order."""
         columns = ", ".join(self.columns)
         order = f" ORDER BY {', '.join(self.source.order_by)}" if self.source.order_by else ""
-        return f"SELECT {columns} FROM ({self.inner_select()}){order}"
+        return f"SELECT {columns} FROM ({self.inner_select()}\n){order}"  # the line may end in a comment
 
     def count(self) -> str:
         """The SELECT that counts the source rows."""
-        return f"SELECT COUNT(*) FROM ({self.inner_select()})"
+        return f"SELECT COUNT(*) FROM ({self.inner_select()}\n)"
 
 
 def source_columns(field: AnyField) -> tuple[str, ...]:
@@ -367,7 +484,7 @@ def source_columns(field: AnyField) -> tuple[str, ...]:
 
 def _read_text(path: Path, folder: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except FileNotFoundError:
         known = sorted(p.stem for p in folder.glob("*.toml"))
         near = difflib.get_close_matches(path.stem, known, n=1)
@@ -377,7 +494,7 @@ def _read_text(path: Path, folder: Path) -> str:
             f"{hint}Known tables: {', '.join(known) or 'none'}.",
         ) from None
     except UnicodeDecodeError:
-        raise TableFileError(f"{path} is not UTF-8.", "Save it as UTF-8 without a byte order mark.") from None
+        raise TableFileError(f"{path} is not UTF-8.", "Save it as UTF-8.") from None
     except OSError as error:
         raise TableFileError(
             f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
@@ -386,9 +503,8 @@ def _read_text(path: Path, folder: Path) -> str:
 
 def _key_of(location: tuple[int | str, ...], entries: Any, text: str) -> str:
     """Where a problem stands, as a person would say it: ``fields[3] 'TMS_Unit__c' .length (line 41)``."""
-    tags = {"text", "integer", "decimal", "boolean", "date", "datetime", "picklist", "constant", "key"}
     parts = [
-        part for i, part in enumerate(location) if not (part in tags and i == 2 and location[0] == "fields")
+        part for i, part in enumerate(location) if not (part in _TYPES and i == 2 and location[0] == "fields")
     ]
     shown = ""
     for part in parts:
@@ -402,8 +518,38 @@ def _key_of(location: tuple[int | str, ...], entries: Any, text: str) -> str:
     return shown or "file"
 
 
+def _said(error: ErrorDetails) -> str:
+    """What is wrong, and what is allowed instead."""
+    *_, last = error["loc"] or ("",)
+    match error["type"]:
+        case "extra_forbidden":
+            model = _model_at(error["loc"][:-1])
+            known = list(model.model_fields)
+            near = difflib.get_close_matches(str(last), known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            return f"there is no such key; {hint}allowed: {', '.join(known)}"
+        case "union_tag_invalid" | "union_tag_not_found":
+            given = error["input"].get("type") if isinstance(error["input"], dict) else None
+            named = "type is missing" if given is None else f"unknown type {given!r}"
+            return f"{named}; allowed: {', '.join(_TYPES)}"
+        case "missing":
+            return "is missing and must be given"
+    return error["msg"].removeprefix("Value error, ")
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    match location:
+        case ("fields", _, str(tag), *_):
+            return _TYPES[tag]
+        case ("source", *_):
+            return Source
+        case ("status", *_):
+            return StatusRecord
+    return TableConfig
+
+
 def _line_of_field(text: str, index: int) -> str:
-    starts = [n for n, line in enumerate(text.splitlines(), 1) if line.strip() == "[[fields]]"]
+    starts = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*fields\s*]]", line)]
     return f", line {starts[index]}" if index < len(starts) else ""
 
 
