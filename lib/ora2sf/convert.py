@@ -91,9 +91,29 @@ class _Rule:
     changes: dict[str, pl.Expr] = field(default_factory=dict)
 
 
+class _Shared:
+    """Values that several expressions of a field use, made once: polars would parse a text date for each of them."""
+
+    def __init__(self) -> None:
+        self._levels: list[dict[str, pl.Expr]] = []
+
+    def keep(self, name: str, value: pl.Expr, level: int = 0) -> pl.Expr:
+        """The value as a column of its own; it may use columns of lower levels."""
+        self._levels += [{} for _ in range(level + 1 - len(self._levels))]
+        self._levels[level].setdefault(name, value.alias(name))
+        return pl.col(name)
+
+    def added_to(self, batch: pl.DataFrame) -> pl.LazyFrame:
+        """The batch with these columns."""
+        frame = batch.lazy()
+        for level in self._levels:
+            frame = frame.with_columns(level.values())
+        return frame
+
+
 def unusable(config: TableConfig, schema: dict[str, pl.DataType]) -> dict[str, str]:
     """Field → why its column cannot feed it; empty if every field can be made. Arguments as for :class:`Converter`."""
-    return Converter.try_rules(config, schema, frozenset())[1]
+    return Converter.try_rules(config, schema, frozenset(), _Shared())[1]
 
 
 class Converter:
@@ -112,7 +132,8 @@ class Converter:
 
     def __init__(self, config: TableConfig, schema: dict[str, pl.DataType], padded: frozenset[str]) -> None:
         self._config = config
-        rules, problems = self.try_rules(config, schema, padded)
+        self._shared = _Shared()
+        rules, problems = self.try_rules(config, schema, padded, self._shared)
         if problems:
             listed = "; ".join(f"{name}: {why}" for name, why in problems.items())
             raise PreflightError(
@@ -126,17 +147,17 @@ class Converter:
             for name, expr in rule.misfits.items()
         ]
         self._changes = [
-            ((spec.field, name), expr.fill_null(value=False).sum().alias(f"{spec.field}~{name}"))
+            ((spec.field, name), f"{spec.field}~{name}", expr.fill_null(value=False))
             for spec, rule in rules
             for name, expr in rule.changes.items()
         ]
 
     @staticmethod
     def try_rules(
-        config: TableConfig, schema: dict[str, pl.DataType], padded: frozenset[str]
+        config: TableConfig, schema: dict[str, pl.DataType], padded: frozenset[str], shared: _Shared
     ) -> tuple[list[tuple[AnyField, _Rule]], dict[str, str]]:
         """The rule of every field that can be made, and field → why it cannot."""
-        columns = {name: _Column(name, kind, name in padded) for name, kind in schema.items()}
+        columns = {name: _Column(name, kind, name in padded, shared) for name, kind in schema.items()}
         rules: list[tuple[AnyField, _Rule]] = []
         problems: dict[str, str] = {}
         for spec in config.fields:
@@ -144,7 +165,7 @@ class Converter:
                 problems[spec.field] = f"no column {', '.join(missing)}"
                 continue
             try:
-                rules.append((spec, _settle(spec, _rule(spec, columns, config.source_time_zone))))
+                rules.append((spec, _settle(spec, _rule(spec, columns, config.source_time_zone, shared))))
             except _Unfit as error:
                 problems[spec.field] = str(error)
         return rules, problems
@@ -153,14 +174,14 @@ class Converter:
         """Converts one batch; ``first_row`` is the number of its first row in reading order."""
         rows = pl.int_range(first_row, first_row + batch.height, dtype=pl.Int64, eager=True).alias(_ROW)
         flags = [expr for *_, expr in self._misfits]
-        out = batch.lazy().select(*self._select, *flags).collect().with_columns(rows)
+        changes = [expr.alias(name) for _, name, expr in self._changes]
+        out = (
+            self._shared.added_to(batch).select(*self._select, *flags, *changes).collect().with_columns(rows)
+        )
         bad = out.select(pl.any_horizontal(pl.col(flag) for _, _, flag, _ in self._misfits)).to_series()
         staged = out.select(_ROW, *self._config.header)
         good = ~bad
-        changed = (
-            batch.filter(good).select(expr for _, expr in self._changes) if self._changes else pl.DataFrame()
-        )
-        counts = Counter({key: int(changed[expr.meta.output_name()][0]) for key, expr in self._changes})
+        counts = Counter({key: int((out[name] & good).sum()) for key, name, _ in self._changes})
         rejected = self._rejected(batch.filter(bad), out.filter(bad)) if bad.any() else []
         return Converted(staged.filter(good) if rejected else staged, rejected, +counts)
 
@@ -184,7 +205,7 @@ class Converter:
         return found
 
 
-def _rule(spec: AnyField, columns: dict[str, _Column], zone: str) -> _Rule:
+def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Shared) -> _Rule:
     match spec:
         case ConstantField():
             return _Rule(pl.lit(spec.value))
@@ -201,9 +222,9 @@ def _rule(spec: AnyField, columns: dict[str, _Column], zone: str) -> _Rule:
         case BooleanField():
             rule = _boolean(column, spec)
         case DateField():
-            rule = _date(column, spec)
+            rule = _date(column, spec, shared)
         case DateTimeField():
-            rule = _datetime(column, spec, zone)
+            rule = _datetime(column, spec, zone, shared)
         case PicklistField():
             rule = _picklist(column, spec)
     if spec.required:
@@ -251,6 +272,7 @@ class _Column:
     name: str
     kind: pl.DataType
     padded: bool
+    shared: _Shared
 
     @property
     def is_text(self) -> bool:
@@ -270,7 +292,7 @@ class _Column:
         if not self.is_text:
             return value
         value = value.str.strip_chars_end(" ") if self.padded else value
-        return pl.when(value != "").then(value)
+        return self.shared.keep(f"{self.name}@text", pl.when(value != "").then(value))
 
     def text(self) -> pl.Expr:
         """The value as plain text: numbers without trailing zeros, times as ``YYYY-MM-DDTHH:MM:SS[.ffffff]``."""
@@ -366,9 +388,9 @@ def _boolean(column: _Column, _: BooleanField) -> _Rule:
     return _Rule(value, {"is not a yes or no": text.is_not_null() & value.is_null()})
 
 
-def _date(column: _Column, spec: DateField) -> _Rule:
+def _date(column: _Column, spec: DateField, shared: _Shared) -> _Rule:
     """The day as it stands; a time of day is left out, and counted."""
-    moment, misfits = _moment(column, spec)
+    moment, misfits = _moment(column, spec, shared)
     misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
     changes = {}
     if column.is_time or any("HH24" in mask for mask in spec.formats):
@@ -376,18 +398,17 @@ def _date(column: _Column, spec: DateField) -> _Rule:
     return _Rule(_unless(misfits, moment.dt.strftime("%Y-%m-%d")), misfits, changes)
 
 
-def _datetime(column: _Column, spec: DateTimeField, zone: str) -> _Rule:
+def _datetime(column: _Column, spec: DateTimeField, zone: str, shared: _Shared) -> _Rule:
     """Local time → UTC, cut to milliseconds (finer digits are counted, never rounded up).
 
     An ambiguous time is the earlier instant; a time that the clocks skip is refused, and so is a time for
     which the rules of the zone are not known.
     """
-    moment, misfits = _moment(column, spec)
+    moment, misfits = _moment(column, spec, shared)
     misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
     known = pl.when(moment < _ZONES_END).then(moment) if _saves_daylight(zone) else moment
-    utc = known.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone(
-        "UTC"
-    )
+    local = known.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    utc = shared.keep(f"{spec.field}@utc", local.dt.convert_time_zone("UTC"), level=2)
     misfits |= {f"{name} in UTC": expr for name, expr in _outside(utc.dt.date(), EARLIEST, LATEST).items()}
     misfits[f"the daylight saving of {zone} is not known for this year"] = (
         moment.is_not_null() & known.is_null()
@@ -405,7 +426,9 @@ def _saves_daylight(zone: str) -> bool:
     return len({_ZONES_END.replace(month=month, tzinfo=rules).utcoffset() for month in range(1, 13)}) > 1
 
 
-def _moment(column: _Column, spec: DateField | DateTimeField) -> tuple[pl.Expr, dict[str, pl.Expr]]:
+def _moment(
+    column: _Column, spec: DateField | DateTimeField, shared: _Shared
+) -> tuple[pl.Expr, dict[str, pl.Expr]]:
     """The value as a date with time and without a zone, and how text may fail to be one."""
     if column.is_time:
         return column.raw().cast(pl.Datetime("us")), {}
@@ -419,7 +442,7 @@ def _moment(column: _Column, spec: DateField | DateTimeField) -> tuple[pl.Expr, 
         with_time = form if "%H" in form else f"{form} %H:%M:%S"
         padded = parsed if "%H" in form else parsed + " 00:00:00"
         tries.append(padded.str.to_datetime(with_time, time_unit="us", strict=False))
-    moment = pl.coalesce(tries)
+    moment = shared.keep(f"{spec.field}@local", pl.coalesce(tries), level=1)
     return moment, {f"is not a date in {' or '.join(spec.formats)}": text.is_not_null() & moment.is_null()}
 
 
