@@ -12,7 +12,6 @@ from typing import Any
 import oracledb
 import pytest
 
-from conftest import PASSWORD, ROOT, World
 from ora2sf import open_run
 from ora2sf.errors import (
     AuthenticationError,
@@ -28,6 +27,7 @@ from ora2sf.errors import (
     TargetUnavailable,
 )
 from ora2sf.oracle import OracleSource
+from world import PASSWORD, ROOT, World
 
 
 def opened(step: Any, outputs: Path, **parameters: Any) -> Any:

@@ -64,6 +64,7 @@ def test_a_planted_secret_is_in_no_notebook_html_or_log(
         assert secret not in written
     assert written.count(REPLACEMENT) > 5
     assert "a result" in written
+    assert nbformat.read(str(tmp_path / "out.ipynb"), 4).metadata.papermill.ended is False
     assert (tmp_path / "out.html").is_file()
 
 

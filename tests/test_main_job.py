@@ -16,7 +16,7 @@ import papermill
 import pytest
 import scrapbook
 
-from conftest import PASSWORD, ROOT, SECRET, World
+from world import PASSWORD, ROOT, SECRET, World
 
 NOTEBOOKS = ("01_extract", "02_upload", "03_reconcile")
 

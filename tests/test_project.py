@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import ROOT
 from ora2sf.parameters import Parameters
+from world import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: What the project's users know by name.

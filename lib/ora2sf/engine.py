@@ -116,7 +116,7 @@ class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         try:
             with _sigterm_interrupts():
                 client.execute()
-            ended = True
+            ended = not nb_man.nb.metadata.papermill["exception"]
         finally:
             redactor.clean(nb_man.nb)
             nb_man.nb.metadata.papermill["ended"] = ended
@@ -127,19 +127,15 @@ class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
 
 
 def _tell_the_truth(nb: nbformat.NotebookNode) -> None:
-    """Papermill calls every cell completed after a killed kernel, a time-out or an interrupt: mark what did not end."""
+    """Papermill calls every cell completed after a killed kernel, a time-out or an interrupt.
+
+    The last cell that was begun is the one that did not come to its end.
+    """
     nb.metadata.papermill["exception"] = True
-    for cell in nb.cells:
-        state = cell.metadata.get("papermill", {})
-        if cell.cell_type == "code" and state.get("status") in {"running", "completed"} and _broke_off(cell):
-            state["status"], state["exception"] = "failed", True
-            return
-
-
-def _broke_off(cell: nbformat.NotebookNode) -> bool:
-    """The cell has no execution count, or shows an error: it did not come to its end."""
-    failed = any(output.output_type == "error" for output in cell.outputs)
-    return failed or (bool(cell.source.strip()) and cell.execution_count is None)
+    states = [cell.metadata.papermill for cell in nb.cells if "papermill" in cell.metadata]
+    begun = [state for state in states if state.get("start_time")]
+    if begun and not any(state["status"] == "failed" for state in states):
+        begun[-1]["status"], begun[-1]["exception"] = "failed", True
 
 
 @contextmanager
