@@ -197,3 +197,32 @@ def test_tables_rows_and_keys_survive_a_restart(tmp_path):
         assert cursor.description[2][2:4] == (5, 20)
         with pytest.raises(oracledb.IntegrityError, match="ORA-00001"):
             cursor.execute("insert into kept values (1, 0, 'x', 'x')")
+
+
+def test_a_read_only_transaction_sees_one_moment_until_it_ends(table, cursor, connect):
+    name = table("x number")
+    cursor.executemany(f"insert into {name} values (:1)", [(i,) for i in range(5000)])
+    cursor.connection.commit()
+    reader = connect()
+    looks, reads = reader.cursor(), reader.cursor()
+    looks.execute("set transaction read only")
+    cursor.execute(f"insert into {name} values (99999)")
+    cursor.connection.commit()
+    reads.execute(f"select x from {name} order by x")
+    first = reads.fetchmany(2)
+    assert looks.execute(f"select count(*), max(x) from {name}").fetchone() == (5000, 4999)
+    assert len(first) + len(reads.fetchall()) == 5000
+    reader.rollback()
+    assert looks.execute(f"select max(x) from {name}").fetchone() == (99999,)
+
+
+def test_a_read_only_transaction_refuses_changes_and_a_late_beginning(table, cursor, connect):
+    name = table("x number")
+    reader = connect().cursor()
+    reader.execute("set transaction read only")
+    with pytest.raises(oracledb.DatabaseError, match="ORA-01456"):
+        reader.execute(f"insert into {name} values (1)")
+    with pytest.raises(oracledb.DatabaseError, match="ORA-01453"):
+        reader.execute("set transaction read only")
+    with pytest.raises(oracledb.DatabaseError, match="ORA-03001"):
+        reader.execute("set role all")
