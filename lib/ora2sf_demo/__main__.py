@@ -11,10 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import papermill
-import scrapbook
-from papermill.exceptions import PapermillExecutionError
-
 from ora2sf_demo.servers import servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +65,10 @@ def _serve(_: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import papermill  # takes seconds, which --help and serve need not wait for
+    import scrapbook
+    from papermill.exceptions import PapermillExecutionError
+
     run_id = arguments.run_id or f"demo-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
     folder = ROOT / arguments.outputs / run_id / TABLE
     folder.mkdir(parents=True, exist_ok=True)
