@@ -50,10 +50,15 @@ _LOSERS = {
 
 @dataclass
 class Sample:
-    """The first rows as Oracle gave them and as they are staged; same rows, same order."""
+    """The first staged rows as Oracle gave them and as they are staged; same rows, same order."""
 
     before: pl.DataFrame = field(default_factory=pl.DataFrame)
     after: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def cut_to(self, staged: pl.DataFrame) -> None:
+        """Keeps three rows, once it is known which rows of the first batch are staged."""
+        self.after = staged.head(_SAMPLE)
+        self.before = self.before[(self.after[Converter.row_column] - 1).to_list()]
 
 
 def arrow_schema(config: TableConfig, columns: dict[str, SourceColumn]) -> pa.Schema:
@@ -101,9 +106,12 @@ def extract(
     total = source.count(config.count())
     counted(total)
     stage = _Stage(config, data, rejected_path, batch_size)
+    sample = Sample()
     tables = source.batches(config.select(), arrow_schema(config, columns))
     try:
-        for done in _converted(convert, tables, stage.sample, read):
+        for done in _converted(convert, tables, sample, read):
+            if not stage.rows_read:
+                sample.cut_to(done.staged)
             stage.add(done)
         batches = stage.finish()
     except OSError as error:
@@ -124,7 +132,7 @@ def extract(
         rows_rejected=stage.rejected.rows,
         consistency="slice",
     )
-    return stage.sample
+    return sample
 
 
 def _converted(
@@ -137,7 +145,7 @@ def _converted(
         for table in tables:
             rows = pl.DataFrame(table)
             if first_row == 1:
-                sample.before = rows.head(_SAMPLE)
+                sample.before = rows
             pending.append(pool.submit(convert.convert, rows, first_row))
             first_row += rows.height
             read(rows.height)
@@ -159,7 +167,6 @@ class _Stage:
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.changed: Counter[tuple[str, str]] = Counter()
         self.rows_read = self._staged = 0
-        self.sample = Sample()
 
     def _new_writer(self, stem: str) -> BatchWriter:
         config = self._config
@@ -167,8 +174,6 @@ class _Stage:
 
     def add(self, done: Converted) -> None:
         """Takes one converted batch, in reading order."""
-        if self.rows_read == 0:
-            self.sample.after = done.staged.filter(pl.col(Converter.row_column) <= _SAMPLE)
         self.rows_read += done.staged.height + len(done.rejected)
         self._reject(done.rejected)
         self.changed.update(done.changed)

@@ -34,7 +34,7 @@ from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
 from ora2sf.salesforce.status import Status
-from ora2sf.tables import TableConfig
+from ora2sf.tables import AnyField, TableConfig, source_columns
 
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
@@ -80,6 +80,7 @@ class Run:
         self.external_ref = parameters.external_ref or re.sub(
             r"[^A-Za-z0-9_]", "_", f"{parameters.table}_{parameters.run_id}"
         )
+        self._sample: extraction_step.Sample | None = None
         self._invocation = self.ledger.start_step(step)
         self._note("started")
 
@@ -295,31 +296,16 @@ class Run:
         )
 
     def samples(self) -> Shown:
-        """Three rows before and after conversion, field by field."""
+        """The first staged rows before and after conversion, field by field; after only, if they were staged earlier."""
         self._extraction()
+        sample = self._sample or extraction_step.Sample(after=self._first_staged())
+        rows = [_side_by_side(spec, sample) for spec in self.config.fields]
+        sides = "before and after" if sample.before.height else "as they will be sent"
+        return Shown(f"The first {sample.after.height} staged row(s), {sides}.", rows)
+
+    def _first_staged(self) -> pl.DataFrame:
         batches = self.ledger.batches()
-        sample = getattr(self, "_sample", None)
-        if sample is None or not batches:
-            after = read_batch(self.data / batches[0].file).head(3) if batches else pl.DataFrame()
-            rows = [{"field": name, **_numbered("after", after[name])} for name in after.columns]
-            return Shown(f"The first {after.height} staged rows.", rows)
-        rows = []
-        for spec in self.config.fields:
-            names = getattr(spec, "columns", None) or (getattr(spec, "column", ""),)
-            before = sample.before[names[0]] if names[0] else pl.Series([""] * 3)
-            after = sample.after[spec.field]
-            rows.append(
-                {"field": spec.field, "source": " + ".join(names)}
-                | {
-                    f"{side} {i + 1}": v
-                    for i in range(after.len())
-                    for side, v in (
-                        ("before", before[int(sample.after[sample.after.columns[0]][i]) - 1]),
-                        ("after", after[i]),
-                    )
-                }
-            )
-        return Shown(f"The first {sample.after.height} row(s), before and after.", rows)
+        return read_batch(self.data / batches[0].file).head(3) if batches else pl.DataFrame()
 
     def announce(self) -> Shown:
         """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
@@ -627,8 +613,15 @@ def _mark(check: reconcile.Check) -> str:
     return "✓" if check.holds else ("✗" if check.enforced else "differs, others write too")
 
 
-def _numbered(label: str, values: pl.Series) -> dict[str, Any]:
-    return {f"{label} {number}": value for number, value in enumerate(values, 1)}
+def _side_by_side(spec: AnyField, sample: extraction_step.Sample) -> dict[str, Any]:
+    names = source_columns(spec)
+    line: dict[str, Any] = {"field": spec.field, "source": " + ".join(names)}
+    for i in range(sample.after.height):
+        if sample.before.height:
+            values = [sample.before[name][i] for name in names]
+            line[f"before {i + 1}"] = values[0] if len(values) == 1 else " | ".join(map(str, values))
+        line[f"after {i + 1}"] = sample.after[spec.field][i]
+    return line
 
 
 def _seconds(times: Mapping[str, str]) -> float | str:
