@@ -124,7 +124,7 @@ def test_parameters_are_typed_commented_known_and_in_one_cell(cells: list[dict[s
 def test_what_the_environment_or_the_table_file_may_set_defaults_to_none(cells: list[dict[str, Any]]) -> None:
     (cell,) = [cell for cell in code(cells) if "parameters" in cell["metadata"].get("tags", ())]
     fixed = {line.split(":")[0] for line in cell["source"] if " = None " not in line}
-    assert fixed <= {"run_id", "table", "oracle_conn_id", "sf_conn_id"}
+    assert fixed == {"run_id", "table"}
 
 
 def test_nothing_names_the_machine_or_the_people_it_was_made_on() -> None:

@@ -35,7 +35,7 @@ def test_make_demo_prints_what_the_readme_shows_and_run_id_resumes_it(tmp_path: 
     options = f" STATE={tmp_path / 'state'} OUTPUTS={tmp_path / 'out'} PRODUCTS=2000"
     first = shell(command + options, ROOT)
     assert first.returncode == 0, first.stderr
-    (shown,) = [b for b in re.findall(r"```text\n(.*?)```", README, re.S) if b.startswith("Run demo-")]
+    (shown,) = [b for b in re.findall(r"```text\n(.*?)```", README, re.S) if b.startswith("Run demo_")]
     summary = first.stdout[first.stdout.index("\nRun ") :].strip().splitlines()
     assert [line.split()[:1] for line in summary if line.strip()] == [
         line.split()[:1] for line in shown.strip().splitlines() if line.strip()

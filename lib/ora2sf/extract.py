@@ -5,6 +5,7 @@ An extraction counts only once it is whole: an unfinished one is begun again, wh
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ _WORKERS = 2
 _AHEAD = 3
 _SAMPLE = 3
 _MEMORY_LIMIT = "512MB"
+_LOSERS_AT_ONCE = 10_000
 #: ``position`` is the row's place among the staged rows, from 0; null for a row that was rejected.
 _KEY_COLUMNS: list[pa.Field[Any]] = [
     pa.field("row", pa.int64()),
@@ -85,6 +87,7 @@ def extract(
     rejected_path: Path,
     *,
     batch_size: int,
+    case_sensitive: bool = False,
     counted: Callable[[int], object] = lambda _: None,
     read: Callable[[int], object] = lambda _: None,
 ) -> Sample:
@@ -93,6 +96,7 @@ def extract(
     Args:
         data: folder of the staged batches; what an unfinished extraction left there is removed.
         rejected_path: where the rejected rows go.
+        case_sensitive: whether Salesforce tells keys apart by case alone (``caseSensitive`` of the describe).
         counted: told the source's COUNT; read: told each number of rows read.
 
     Raises:
@@ -105,7 +109,7 @@ def extract(
     source.freeze()
     total = source.count(config.count())
     counted(total)
-    stage = _Stage(config, data, rejected_path, batch_size)
+    stage = _Stage(config, data, rejected_path, batch_size, case_sensitive=case_sensitive)
     sample = Sample()
     tables = source.batches(config.select(), arrow_schema(config, columns))
     try:
@@ -158,8 +162,17 @@ def _converted(
 class _Stage:
     """Where converted rows go: batches, rejected rows, and the keys that are looked through at the end."""
 
-    def __init__(self, config: TableConfig, data: Path, rejected_path: Path, batch_size: int) -> None:
+    def __init__(
+        self,
+        config: TableConfig,
+        data: Path,
+        rejected_path: Path,
+        batch_size: int,
+        *,
+        case_sensitive: bool = False,
+    ) -> None:
         self._config, self._data, self._batch_size = config, data, batch_size
+        self._case_sensitive = case_sensitive
         self._writer = self._new_writer(f"{config.table}")
         self._keys_path = data / f"{config.table}_keys.parquet"
         self._keys = pq.ParquetWriter(self._keys_path, _KEYS)
@@ -181,7 +194,11 @@ class _Stage:
         self._note_keys(done)
 
     def _note_keys(self, done: Converted) -> None:
-        """Notes the keys of all rows: a rejected row still decides that the others with its key do not count."""
+        """Notes the keys of all rows: a rejected row still decides that the others with its key do not count.
+
+        Keys are compared as Salesforce compares them: without blanks around them, and without regard to case
+        unless the field is case-sensitive. They are sent as they are.
+        """
         position = pl.int_range(self._staged, self._staged + done.staged.height, dtype=pl.Int64)
         self._staged += done.staged.height
         key = self._config.external_id_field
@@ -193,15 +210,18 @@ class _Stage:
             schema=dict(staged.schema),
             orient="row",
         )
-        self._keys.write_table(pl.concat([staged, refused]).to_arrow().cast(_KEYS))
+        keys = pl.concat([staged, refused]).with_columns(pl.col("key").str.strip_chars())
+        if not self._case_sensitive:
+            keys = keys.with_columns(pl.col("key").str.to_lowercase())
+        self._keys.write_table(keys.to_arrow().cast(_KEYS))
 
     def finish(self) -> list[Batch]:
         """Closes everything, after the rows that lose against another row with their key are taken out."""
         batches = self._writer.finish()
         self._keys.close()
         losers = duplicates(self._keys_path, self._config.duplicates)
-        if losers.height:
-            batches = self._recut(batches, losers)
+        if (first := next(losers, None)) is not None:
+            batches = self._recut(batches, itertools.chain([first], losers))
         self._keys_path.unlink()
         self.rejected.finish()
         return batches
@@ -212,52 +232,55 @@ class _Stage:
         self._keys.close()
         self.rejected.abandon()
 
-    def _recut(self, batches: list[Batch], losers: pl.DataFrame) -> list[Batch]:
+    def _recut(self, batches: list[Batch], losers: Iterator[tuple[int, int]]) -> list[Batch]:
         """Writes the batches again without the losers, so that they are full again."""
         old = [_renamed(self._data, batch) for batch in batches]
-        writer = self._new_writer(self._config.table)
+        self._writer = self._new_writer(self._config.table)
         key, rule = self._config.external_id_field, _DUPLICATE[self._config.duplicates]
-        numbers = losers["row"].to_list()
-        seen = 0
-        for dropped in without_rows(self._data, old, iter(losers["position"].to_list()), writer):
-            keys = dropped[key].to_list()
-            rows = numbers[seen : seen + len(keys)]
-            seen += len(keys)
-            self._reject([Rejected(row, k, key, rule, k) for row, k in zip(rows, keys, strict=True)])
-        return writer.finish()
+        rows, positions = itertools.tee(losers)  # one runs ahead of the other by one batch at most
+        for dropped in without_rows(self._data, old, (position for _, position in positions), self._writer):
+            numbered = zip(dropped[key], rows, strict=False)
+            self._reject([Rejected(row, name, key, rule, name) for name, (row, _) in numbered])
+        return self._writer.finish()
 
     def _reject(self, rejected: list[Rejected]) -> None:
         self.rejected.add(rejected)
         self.reasons.update((one.field, one.rule) for one in rejected)
 
 
-def duplicates(keys: Path, policy: str) -> pl.DataFrame:
+def duplicates(keys: Path, policy: str) -> Iterator[tuple[int, int]]:
     """Staged rows that lose against another row with their key, found out of core under a memory limit.
 
     Args:
         keys: a Parquet file with ``row`` (reading order), ``key``, and ``position`` among the staged rows.
         policy: ``first``, ``last`` or ``reject_all``.
 
-    Returns:
-        ``row`` and ``position``, ascending by position.
+    Yields:
+        Row and position, ascending by position.
+
+    Raises:
+        RunFolderError: the disk has no room for the search.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY_LIMIT,
         "temp_directory": str(keys.parent / "tmp"),
         "threads": 2,
     }
-    with duckdb.connect(config=config) as db:
-        return pl.DataFrame(
-            db.sql(
-                f"""
-                WITH keys AS (FROM read_parquet(?)),
-                     twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys GROUP BY key HAVING count(*) > 1)
-                SELECT row, position FROM keys JOIN twice USING (key)
-                WHERE position IS NOT NULL AND {_LOSERS[policy]} ORDER BY position
-                """,
-                params=[str(keys)],
-            ).to_arrow_table()
-        )
+    query = f"""
+        WITH keys AS (FROM read_parquet(?)),
+             twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys GROUP BY key HAVING count(*) > 1)
+        SELECT row, position FROM keys JOIN twice USING (key)
+        WHERE position IS NOT NULL AND {_LOSERS[policy]} ORDER BY position
+        """
+    try:
+        with duckdb.connect(config=config) as db:
+            for batch in db.sql(query, params=[str(keys)]).to_arrow_reader(_LOSERS_AT_ONCE):
+                yield from zip(batch["row"].to_pylist(), batch["position"].to_pylist(), strict=True)
+    except duckdb.Error as error:
+        raise RunFolderError(
+            f"Looking for duplicate keys in {keys.parent} failed: {error}.",
+            "Free some disk space, then run again.",
+        ) from None
 
 
 def _renamed(data: Path, batch: Batch) -> Batch:

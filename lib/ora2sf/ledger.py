@@ -58,6 +58,7 @@ CREATE TABLE attempt (
     id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch, state TEXT NOT NULL,
     job_id TEXT UNIQUE, job_state TEXT, processed INTEGER, failed INTEGER, message TEXT
 );
+CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched');
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
@@ -163,13 +164,19 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:  # disk full, locked for too long, an input/output error
+                raise RunFolderError(
+                    f"The ledger cannot be written: {error}.",
+                    "Free some disk space, or end the process that holds it; then run again with the same run_id.",
+                ) from None
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
@@ -187,6 +194,11 @@ class Ledger:
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (name, str(value)))
         return self.setting(name) or ""
+
+    def forget(self, name: str) -> None:
+        """Removes a setting, because what it says is about to change."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM setting WHERE name = ?", (name,))
 
     def record(self, name: str, value: object) -> None:
         """Records a setting, replacing an earlier value."""
@@ -267,9 +279,19 @@ class Ledger:
     # attempts
 
     def intend(self, batch: int) -> int:
-        """Records the intent to create a job for a batch; returns the attempt's number."""
+        """Records the intent to create a job for a batch; returns the attempt's number.
+
+        Raises:
+            LedgerError: the batch has an attempt that is not settled.
+        """
         with self._transaction() as db:
-            cursor = db.execute("INSERT INTO attempt (batch, state) VALUES (?, 'intended')", (batch,))
+            try:
+                cursor = db.execute("INSERT INTO attempt (batch, state) VALUES (?, 'intended')", (batch,))
+            except sqlite3.IntegrityError:
+                raise LedgerError(
+                    f"Batch {batch} is already being loaded.",
+                    "Wait for the other process, or end it; then run again.",
+                ) from None
             attempt = int(cursor.lastrowid or 0)
             db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, _now()))
             return attempt
@@ -296,6 +318,14 @@ class Ledger:
             (state, *values.values(), attempt),
         )
         db.execute("INSERT INTO move VALUES (?, ?, ?)", (attempt, state, _now()))
+
+    def fetched_again(self, attempt: int, hashes: dict[Kind, str]) -> None:
+        """Records the hashes of result files that were fetched once more; Salesforce may order rows anew."""
+        with self._transaction() as db:
+            for kind, sha256 in hashes.items():
+                db.execute(
+                    "UPDATE result SET sha256 = ? WHERE attempt = ? AND kind = ?", (sha256, attempt, kind)
+                )
 
     def fetched(self, attempt: int, results: Iterable[Result]) -> None:
         """Records the three result files and that the attempt is settled, in one transaction."""

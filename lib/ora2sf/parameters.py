@@ -82,16 +82,24 @@ def _overridden(config: TableConfig, parameters: Parameters) -> TableConfig:
         return config
     fields = tuple(f.model_copy(update={"field": key}) if f is config.key else f for f in config.fields)
     changes = {"object": sobject, "external_id_field": key, "fields": fields}
-    return TableConfig.model_validate(config.model_dump() | changes)
+    try:
+        return TableConfig.model_validate(config.model_dump() | changes)
+    except ValidationError as error:
+        problems = "; ".join(e["msg"] for e in error.errors(include_input=False, include_url=False))
+        raise ParameterError(
+            f"sf_object {sobject!r} with external_id_field {key!r} cannot be used: {problems}.",
+            "Give the API names of an object and of a field that the table file does not map otherwise.",
+        ) from None
 
 
 def _given(names: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values among a notebook's names: its parameters and whatever was injected beside them."""
+    """The parameters among a notebook's names, and plain values beside them, which nobody asked for."""
     plain = (str, int, float, bool, list, dict, type(None))
     return {
         name: value
         for name, value in names.items()
-        if not name.startswith("_") and name not in _IPYTHON and isinstance(value, plain)
+        if name in Parameters.model_fields
+        or (isinstance(value, plain) and not name.startswith("_") and name not in _IPYTHON)
     }
 
 
@@ -101,13 +109,19 @@ def _check_names(given: Mapping[str, Any]) -> None:
         raise ParameterError(
             f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
         )
-    for name in _TEXTS:
-        value = _setting(name, given, None)
-        if value is not None and not isinstance(value, str):
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, str | int | float) or isinstance(value, bool)):
+            raise ParameterError(
+                f"{name} arrived as the {type(value).__name__} {value!r}.",
+                f"Pass it as text: papermill -r {name} …" if name in _TEXTS else "Pass a whole number.",
+            )
+        if name in _TEXTS and isinstance(value, int | float):
             raise ParameterError(
                 f"{name} arrived as the {type(value).__name__} {value!r}: the command line turned the text into a number.",
                 f"Pass it as text: papermill -r {name} …",
             )
+    if "\0" in str(_setting("outputs", given, None)):
+        raise ParameterError("outputs holds a NUL character.", "Give the path of a folder.")
     run_id, table = _setting("run_id", given, None), _setting("table", given, None)
     if not run_id or not _RUN_ID.fullmatch(run_id) or set(run_id) <= {"."}:
         raise ParameterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from ora2sf.batches import RejectedFile, read_batch
 from ora2sf.errors import RunFolderError
 from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Kind, Ledger, Result
 
-Verdict = Literal["complete", "complete with exceptions", "incomplete", "nothing to do", "does not balance"]
+Verdict = Literal[
+    "complete", "complete with exceptions", "incomplete", "all rejected", "nothing to do", "does not balance"
+]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Outcome:
 
     Attributes:
         unknown: staged keys that are in no result file.
+        altered: result files that are not the bytes that Salesforce returned.
         surplus: result rows whose key was not staged in this batch, or that came twice.
     """
 
@@ -32,6 +36,7 @@ class Outcome:
     unprocessed: int = 0
     unknown: int = 0
     not_sent: int = 0
+    altered: int = 0
     surplus: int = 0
     created: int = 0
 
@@ -81,8 +86,8 @@ class Balance:
             return "does not balance"
         if self.not_sent or self.unprocessed:
             return "incomplete"
-        if self.staged == 0 and self.rejected == 0:
-            return "nothing to do"
+        if self.staged == 0:
+            return "all rejected" if self.rejected else "nothing to do"
         return "complete with exceptions" if self.failed or self.rejected else "complete"
 
 
@@ -124,6 +129,7 @@ def _outcome(
         unprocessed=by_kind["unprocessed"],
         unknown=batch.rows - known.height,
         surplus=found.height - known.height,
+        altered=sum(_sha256(logs / result.file) != result.sha256 for result in results.values()),
         created=results["success"].created,
     )
 
@@ -131,10 +137,18 @@ def _outcome(
 def _keys(path: Path, kind: Kind, key: str) -> pl.DataFrame:
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={key: pl.String, "kind": pl.String})
-    lines = pl.scan_csv(path, infer_schema=False)
-    # a job whose file Salesforce could not read gives headers without the sent columns
-    known = pl.col(key) if key in lines.collect_schema().names() else pl.lit("").alias(key)
-    return lines.select(known.fill_null(""), pl.lit(kind).alias("kind")).collect()
+    lines = _with_key(pl.scan_csv(path, infer_schema=False), key)
+    return lines.select(pl.col(key).fill_null(""), pl.lit(kind).alias("kind")).collect()
+
+
+def _with_key(lines: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    """A job whose file Salesforce could not read gives headers without the sent columns: the key is empty then."""
+    return lines if key in lines.collect_schema().names() else lines.with_columns(pl.lit("").alias(key))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _present(path: Path) -> Path:
@@ -158,9 +172,18 @@ def balance(
     """Adds the outcomes up and compares both sides of every equation."""
     total = {
         name: sum(getattr(one, name) for one in found)
-        for name in ("success", "created", "failed", "unprocessed", "unknown", "not_sent", "surplus")
+        for name in (
+            "success",
+            "created",
+            "failed",
+            "unprocessed",
+            "unknown",
+            "not_sent",
+            "surplus",
+            "altered",
+        )
     }
-    surplus = total.pop("surplus")
+    surplus, altered = total.pop("surplus"), total.pop("altered")
     read, staged, rejected = extraction.rows_read, extraction.rows_staged, extraction.rows_rejected
     accounted = sum(total[name] for name in ("success", "failed", "unprocessed", "unknown", "not_sent"))
     checks = [
@@ -170,6 +193,7 @@ def balance(
         Check("staged = successful + failed + unprocessed + unknown + not sent", staged, accounted),
         Check("unknown = 0", total["unknown"], 0),
         Check("result rows that were never staged, or came twice = 0", surplus, 0),
+        Check("result files changed since they were fetched = 0", altered, 0),
     ]
     if target_before is not None and target_after is not None:
         grown = target_after - target_before
@@ -210,7 +234,7 @@ def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
         return pl.DataFrame(schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, **texts})
     error = pl.col("sf__Error")
     parts = [
-        pl.scan_csv(_present(path), infer_schema=False).select(
+        _with_key(pl.scan_csv(_present(path), infer_schema=False), key).select(
             error.str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN").alias("code"),
             error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
             error.alias("message"),

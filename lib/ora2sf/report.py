@@ -31,7 +31,7 @@ class Shown:
         self, sentence: str, rows: Sequence[Mapping[str, Any]] | None = None, tone: Tone = "plain"
     ) -> None:
         self.sentence, self.tone = sentence, tone
-        self.table = None if rows is None else pd.DataFrame([dict(row) for row in rows]).fillna("")
+        self.table = None if rows is None else _frame(rows)
 
     def __repr__(self) -> str:
         if self.table is None or self.table.empty:
@@ -53,6 +53,13 @@ class Shown:
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows as they are: as objects, because pandas would make floats of whole numbers beside an empty cell."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
+    return pd.DataFrame(cells, columns=names, dtype=object)
+
+
 def _is_number(column: pd.Series[Any]) -> bool:
     return all(isinstance(value, int | float | Decimal) or value == "" for value in column)
 
@@ -67,7 +74,8 @@ def _row(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
+        return digits.rstrip("0").rstrip(".") if "." in digits else digits
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
+import hashlib
 import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,7 @@ from ora2sf.errors import (
     Ora2sfError,
     PreflightError,
     RunFolderError,
+    SourceError,
     TransientError,
 )
 from ora2sf.ledger import Attempt, Extraction, Ledger
@@ -33,7 +36,7 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
-from ora2sf.salesforce.status import Status
+from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
 from ora2sf.tables import AnyField, TableConfig, source_columns
 
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
@@ -42,6 +45,7 @@ _TONES: dict[reconcile.Verdict, Tone] = {
     "complete with exceptions": "warning",
     "nothing to do": "warning",
     "incomplete": "warning",
+    "all rejected": "bad",
     "does not balance": "bad",
 }
 
@@ -77,9 +81,7 @@ class Run:
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self._settle()
-        self.external_ref = parameters.external_ref or re.sub(
-            r"[^A-Za-z0-9_]", "_", f"{parameters.table}_{parameters.run_id}"
-        )
+        self.external_ref = self._reference()
         self._sample: extraction_step.Sample | None = None
         self._invocation = self.ledger.start_step(step)
         self._note("started")
@@ -114,6 +116,16 @@ class Run:
                 f"The table file of {p.table} has changed since run {p.run_id} was extracted.",
                 "Use a new run_id for the changed file, or put the file back as it was.",
             )
+
+    def _reference(self) -> str:
+        """The reference of the status record: as given, else as settled by an earlier notebook, else made."""
+        p = self.parameters
+        reference = (
+            p.external_ref or self.ledger.setting("external_ref") or _made_reference(p.table, p.run_id)
+        )
+        check_reference(reference)
+        self.ledger.record("external_ref", reference)
+        return reference
 
     def __repr__(self) -> str:
         return repr(self._shown())
@@ -180,7 +192,7 @@ class Run:
             PreflightError: there are problems; the status record says Failed.
         """
         with self._guarded():
-            found = preflight.check(self.config, self._columns, self._describe(self.config.object))
+            found = preflight.check(self.config, self._columns, self._target)
             problems = found.all_problems()
             if self.config.status:
                 problems += preflight.check_status(
@@ -190,7 +202,7 @@ class Run:
                 "preflight.json", {"problems": problems, "fields": [vars(line) for line in found.lines]}
             )
             if not problems:
-                extraction_step.converter(self.config, self._columns)
+                self._described(self.config.select())  # finds what is wrong in order_by, too
             else:
                 raise self._refused(
                     PreflightError(
@@ -214,7 +226,17 @@ class Run:
 
     @cached_property
     def _columns(self) -> dict[str, SourceColumn]:
-        return self.source.describe(f"SELECT * FROM ({self.config.inner_select()})")
+        return self._described(self.config.every_column())
+
+    def _described(self, sql: str) -> dict[str, SourceColumn]:
+        try:
+            return self.source.describe(sql)
+        except SourceError as error:
+            raise self._refused(error) from None
+
+    @cached_property
+    def _target(self) -> dict[str, Any]:
+        return self._describe(self.config.object)
 
     def _describe(self, sobject: str) -> dict[str, Any]:
         try:
@@ -228,7 +250,12 @@ class Run:
             ) from None
 
     def _refused(self, error: Ora2sfError) -> Ora2sfError:
-        """Writes Failed into the status record; if that fails too, the first error is the one to show."""
+        """Writes Failed into the status record; if that fails too, the first error is the one to show.
+
+        Once the upload has begun, the record tells of the upload and is left alone.
+        """
+        if self.ledger.attempts():
+            return error
         try:
             self._upsert_status("Failed", error.what)
         except Ora2sfError as second:
@@ -237,7 +264,7 @@ class Run:
 
     def extract(self) -> Shown:
         """Reads the source once and stages it; a finished extraction is taken as it is."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             done = self.ledger.extraction()
             if done is None:
                 self._extract()
@@ -257,7 +284,10 @@ class Run:
 
     def _extract(self) -> None:
         begun = time.monotonic()
-        with progress(f"extract {self.config.table}", "rows") as bar:
+        key: dict[str, Any] = next(
+            (f for f in self._target["fields"] if f["name"] == self.config.external_id_field), {}
+        )
+        with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
             self._sample = extraction_step.extract(
                 self.config,
                 self.source,
@@ -266,10 +296,32 @@ class Run:
                 self.data,
                 self._rejected_path,
                 batch_size=self.parameters.batch_size,
+                case_sensitive=bool(key.get("caseSensitive")),
                 counted=bar.reset,
                 read=bar.update,
             )
         self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+
+    @contextmanager
+    def _fresh_source(self) -> Iterator[None]:
+        """Ends the session after the read, good or bad: a lost one must not meet the next try."""
+        try:
+            yield
+        finally:
+            self.__dict__.pop("source").close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps a second process from reading or sending the same slice at the same time."""
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LedgerError(
+                    f"Another process is at work on run {self.parameters.run_id}, table {self.parameters.table}.",
+                    "Wait for it or end it; then run again.",
+                ) from None
+            yield
 
     @property
     def _rejected_path(self) -> Path:
@@ -351,7 +403,7 @@ class Run:
 
     def upload(self) -> Shown:
         """Sends, follows and collects what :meth:`plan_upload` shows."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             plans = upload_step.plan(self.ledger, self.parameters.start_batch)
             todo = [one for one in plans if one.todo in {"send", "follow", "collect"}]
             if not todo:
@@ -362,7 +414,6 @@ class Run:
             begun = time.monotonic()
             self._upload(todo)
             seconds = time.monotonic() - begun
-            self.ledger.record("target_after", self.client.count(self.config.object))
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
             return Shown(
@@ -378,6 +429,7 @@ class Run:
 
     def _upload(self, todo: list[upload_step.Plan]) -> None:
         p = self.parameters
+        self.ledger.forget("target_after")  # an interrupt must not leave the count of an earlier upload
         loader = SalesforceBulkLoader(
             self.client,
             self.config.object,
@@ -397,6 +449,7 @@ class Run:
                 )
 
             upload_step.upload(todo, self.ledger, loader, self.data, settled)
+        self.ledger.record("target_after", self.client.count(self.config.object))
 
     def jobs(self) -> Shown:
         """One line per batch: its job, how it ended, its rows."""
@@ -425,12 +478,13 @@ class Run:
 
     def fetch_missing(self) -> Shown:
         """Follows jobs that 02 left running and fetches result files that are not here yet."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             plans = upload_step.plan(self.ledger)
             lost = self._lost_files()
             open_ones = [one for one in plans if one.todo in {"follow", "collect"}]
             if open_ones:
                 self._upload(open_ones)
+            elif self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
             loader = SalesforceBulkLoader(
                 self.client, self.config.object, self.config.external_id_field, logs=self.logs
@@ -450,7 +504,8 @@ class Run:
 
     def _fetch_again(self, loader: SalesforceBulkLoader, attempt: Attempt) -> None:
         try:
-            loader.fetch_results(attempt.job_id or "")
+            files = loader.fetch_results(attempt.job_id or "")
+            self.ledger.fetched_again(attempt.id, {file.kind: file.sha256 for file in files})
         except NotFoundError:
             raise LedgerError(
                 f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce keeps it no longer (7 days).",
@@ -552,8 +607,9 @@ class Run:
         except BaseException as error:
             transient = isinstance(error, TransientError | KeyboardInterrupt)
             what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
-            self.ledger.end_step(self._invocation, f"{type(error).__name__}: {what}")
-            self._note("stopped, can be resumed" if transient else "failed", error=what)
+            with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
+                self.ledger.end_step(self._invocation, f"{type(error).__name__}: {what}")
+                self._note("stopped, can be resumed" if transient else "failed", error=what)
             raise
         self.ledger.end_step(self._invocation, "ok")
 
@@ -622,6 +678,15 @@ def _side_by_side(spec: AnyField, sample: extraction_step.Sample) -> dict[str, A
             line[f"before {i + 1}"] = values[0] if len(values) == 1 else " | ".join(map(str, values))
         line[f"after {i + 1}"] = sample.after[spec.field][i]
     return line
+
+
+def _made_reference(table: str, run_id: str) -> str:
+    """Table and run_id in letters, digits and ``_``; what had to be changed for it gets a hash, so that no two meet."""
+    name = f"{table}_{run_id}"
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if plain == name and len(name) <= MOST_REFERENCE:
+        return name
+    return f"{plain[: MOST_REFERENCE - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _seconds(times: Mapping[str, str]) -> float | str:

@@ -2,7 +2,7 @@
 
 One TOML file per source table, checked before anything else happens. A value that the operator may
 override is taken from the parameter, then the environment (``ORA2SF_<NAME>``), then the table file, then
-the default; :mod:`ora2sf.run` applies that order.
+the default; :mod:`ora2sf.parameters` applies that order.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from pydantic_core import ErrorDetails
 
 from ora2sf.errors import TableFileError
 
-#: Rows in a batch: at most what one Bulk API 2.0 job may hold in 15,000 internal batches a day is far
-#: above; the bound keeps one file under the 100 MB that Salesforce advises for a job.
+#: Most rows in a batch; the bytes that a job may have (:data:`ora2sf.batches.MAX_BYTES`) usually cut earlier.
 MAX_BATCH_SIZE = 1_000_000
 DEFAULT_BATCH_SIZE = 40_000
 DEFAULT_JOB_TIMEOUT = 7_200
@@ -67,7 +66,7 @@ ApiName = Annotated[str, AfterValidator(_api_name)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), hide_input_in_errors=True)
 
 
 class _Field(_Strict):
@@ -469,6 +468,10 @@ class TableConfig(_Strict):
         columns = ", ".join(self.columns)
         order = f" ORDER BY {', '.join(self.source.order_by)}" if self.source.order_by else ""
         return f"SELECT {columns} FROM ({self.inner_select()}\n){order}"  # the line may end in a comment
+
+    def every_column(self) -> str:
+        """A SELECT of all columns of the source, for a describe."""
+        return f"SELECT * FROM ({self.inner_select()}\n)"
 
     def count(self) -> str:
         """The SELECT that counts the source rows."""

@@ -91,11 +91,20 @@ def test_what_is_known_at_a_move_is_kept_with_its_time(ledger):
 
 def test_one_job_belongs_to_one_attempt(ledger):
     extracted(ledger)
-    first, second = ledger.intend(1), ledger.intend(1)
+    first, second = ledger.intend(1), ledger.intend(2)
     ledger.move(first, "created", job_id="750A")
     with pytest.raises(sqlite3.IntegrityError):
         ledger.move(second, "created", job_id="750A")
     assert [a.state for a in ledger.attempts()] == ["created", "intended"]
+
+
+def test_a_batch_has_one_open_attempt_at_a_time(ledger):
+    extracted(ledger)
+    first = ledger.intend(1)
+    with pytest.raises(LedgerError, match="already being loaded"):
+        ledger.intend(1)
+    ledger.move(first, "given_up")
+    assert ledger.intend(1) > first
 
 
 def test_the_last_attempt_of_a_batch_counts(ledger):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from staged import FIELD, Slice
 
@@ -47,7 +49,9 @@ def settle(slice_, batch, job_id="750x", **texts):
         if text == "!":
             path.write_bytes(b"")
         rows, created = text.count("\n"), text.count('"true"')
-        results.append(Result(attempt, kind, path.name, rows, created, "sha"))
+        results.append(
+            Result(attempt, kind, path.name, rows, created, hashlib.sha256(path.read_bytes()).hexdigest())
+        )
     ledger.fetched(attempt, results)
     return attempt
 

@@ -14,7 +14,9 @@ from ora2sf.errors import NotFoundError, ParameterError
 from ora2sf.salesforce.rest import SalesforceClient
 
 Status = Literal["New", "Uploading", "In Progress", "Uploaded", "Failed"]
-_REF = re.compile(r"[A-Za-z0-9_]{1,80}")
+#: Most characters of a reference.
+MOST_REFERENCE = 80
+_REF = re.compile(rf"[A-Za-z0-9_]{{1,{MOST_REFERENCE}}}")
 _ERRORS_LENGTH = 255
 
 
@@ -78,11 +80,20 @@ class SalesforceStatusTracker:
             ) from None
 
     def _address(self, external_ref: str, status: str) -> str:
-        if not _REF.fullmatch(external_ref):
-            raise ParameterError(
-                f"external_ref '{external_ref}' cannot be used in an address.",
-                "Use 1 to 80 letters, digits and _; no dots, blanks or slashes.",
-            )
+        check_reference(external_ref)
         if status not in get_args(Status):
             raise ParameterError(f"'{status}' is no status.", f"Use one of {', '.join(get_args(Status))}.")
         return f"{self._path}/{quote(external_ref, safe='')}"
+
+
+def check_reference(external_ref: str) -> None:
+    """Refuses a reference that cannot stand in an address.
+
+    Raises:
+        ParameterError: it is not made of letters, digits and ``_``, or too long.
+    """
+    if not _REF.fullmatch(external_ref):
+        raise ParameterError(
+            f"external_ref {external_ref!r} cannot be used in an address.",
+            f"Use 1 to {MOST_REFERENCE} letters, digits and _; no dots, blanks or slashes.",
+        )
