@@ -22,11 +22,13 @@ from ora2sf.errors import (
     ParameterError,
     PreflightError,
     RunFolderError,
+    SourceError,
     SourceUnavailable,
     TableFileError,
     TargetUnavailable,
 )
 from ora2sf.oracle import OracleSource
+from ora2sf.salesforce import SalesforceClient
 from world import PASSWORD, ROOT, World
 
 
@@ -386,3 +388,114 @@ def test_a_source_that_grows_while_it_is_read_is_read_as_of_one_moment(world: Wo
         cursor.execute("DELETE FROM KPS_R_UNIT WHERE UNIT_DESC = 'twice'")
         other.commit()
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("change", [("order_by = [", 'order_by = ["NOWHERE",'), ("r.BARCODE,", "r.BARKODE,")])
+def test_what_oracle_refuses_in_the_source_is_found_before_the_read_and_the_status_says_failed(
+    change: tuple[str, str], world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_home(tmp_path, monkeypatch, change)
+    with pytest.raises(SourceError, match="ORA-00904"):
+        opened("01_extract", tmp_path / "out").check_table()
+    (record,) = world.org.rows("TMS_Daily_Sales_File__c")
+    assert record["TMS_Status__c"] == "Failed"
+
+
+def test_a_source_that_ends_in_a_comment_is_read(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_home(tmp_path, monkeypatch, ("u.UNIT_CODE\n", "u.UNIT_CODE -- the unit\n"))
+    run = opened("01_extract", tmp_path / "out")
+    assert "fits" in repr(run.check_table())
+    assert "rows staged" in repr(run.extract())
+
+
+def test_a_check_that_fails_after_the_upload_leaves_the_status_of_the_upload(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all(tmp_path / "out")
+    opened("03_reconcile", tmp_path / "out").verdict()
+    describe = SalesforceClient.describe
+    monkeypatch.setattr(SalesforceClient, "describe", lambda *a: describe(*a) | {"createable": False})
+    with pytest.raises(PreflightError, match="may not write Product2"):
+        opened("01_extract", tmp_path / "out").check_table()
+    (record,) = world.org.rows("TMS_Daily_Sales_File__c")
+    assert record["TMS_Status__c"] == "In Progress"
+
+
+def test_rows_that_are_all_rejected_have_a_verdict_of_their_own(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_home(tmp_path, monkeypatch, ("length = 255\n", "length = 1\n"))
+    first = opened("01_extract", tmp_path / "out")
+    first.extract()
+    assert "Failed" in repr(first.announce())
+    assert "Verdict: all rejected" in repr(opened("03_reconcile", tmp_path / "out").verdict())
+
+
+@pytest.mark.parametrize("reference", ["a-b", "x" * 81, "a.b", "ü"])
+def test_a_reference_that_cannot_stand_in_an_address_is_refused_at_once(
+    reference: str, tmp_path: Path
+) -> None:
+    refused(ParameterError, "letters, digits and _", outputs=str(tmp_path), external_ref=reference)
+
+
+def test_no_two_run_ids_share_a_reference_and_the_longest_has_one(tmp_path: Path) -> None:
+    names = ("2025-11", "2025.11", "2025_11", "x" * 80)
+    references = {opened("01_extract", tmp_path, run_id=name).external_ref for name in names}
+    assert len(references) == len(names)
+    assert "product_price_2025_11" in references
+    assert max(map(len, references)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("outputs", Path("x")), ("batch_size", True), ("table", 5), ("batch_size", [1])]
+)
+def test_a_parameter_of_another_kind_is_refused_and_not_ignored(name: str, value: Any) -> None:
+    refused(ParameterError, f"{name} arrived as the {type(value).__name__}", **{name: value})
+
+
+@pytest.mark.parametrize("change", [{"sf_object": "a b"}, {"external_id_field": "Name"}])
+def test_an_object_or_key_that_cannot_be_used_is_refused_without_the_whole_table_file(
+    change: dict[str, str], tmp_path: Path
+) -> None:
+    assert len(refused(ParameterError, *change.values(), outputs=str(tmp_path), **change)) < 600
+
+
+def test_a_second_process_on_the_same_slice_is_refused(world: World, tmp_path: Path) -> None:
+    first, second = opened("01_extract", tmp_path), opened("01_extract", tmp_path)
+    with first._alone(), pytest.raises(LedgerError, match="Another process is at work"):
+        second.extract()
+    assert "rows staged" in repr(second.extract())
+
+
+def test_an_interrupt_before_the_last_count_leaves_books_that_balance(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened("01_extract", tmp_path, batch_size=1000)
+    first.extract()
+    first.announce()
+    opened("02_upload", tmp_path, start_batch=3).upload()
+    with monkeypatch.context() as patch:
+        patch.setattr(SalesforceClient, "count", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            opened("02_upload", tmp_path).upload()
+    run = opened("03_reconcile", tmp_path)
+    run.fetch_missing()
+    assert "target COUNT after - before = created" in repr(run.balance())
+    assert "Verdict: complete" in repr(run.verdict())
+
+
+def _interrupted(*_: Any) -> int:
+    raise KeyboardInterrupt
+
+
+def test_a_session_that_oracle_lost_is_not_met_again_in_the_same_kernel(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OracleSource.batches, "__defaults__", (500,))
+    run = opened("01_extract", tmp_path)
+    world.oracle.faults.drop_at_fetch = 1
+    with pytest.raises(SourceUnavailable):
+        run.extract()
+    assert "rows staged" in repr(run.extract())

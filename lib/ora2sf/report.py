@@ -109,6 +109,6 @@ def glue(name: str, value: Mapping[str, Any]) -> None:
     """
     if get_ipython() is None:
         return
-    import scrapbook  # takes 1.7 s of processor time, and only the last cell needs it
+    import scrapbook  # takes seconds to import, and only the last cell needs it
 
     scrapbook.glue(name, dict(value))

@@ -82,6 +82,7 @@ class Run:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self._settle()
         self.external_ref = self._reference()
+        self._balance: reconcile.Balance | None = None
         self._sample: extraction_step.Sample | None = None
         self._invocation = self.ledger.start_step(step)
         self._note("started")
@@ -515,7 +516,7 @@ class Run:
     def balance(self) -> Shown:
         """The books: both sides of every equation."""
         with self._guarded():
-            books = self._books()
+            books = self._balance = self._books()
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
@@ -553,7 +554,7 @@ class Run:
             BalanceError: the books do not balance.
         """
         with self._guarded():
-            books = self._books()
+            books = self._balance or self._books()
             glue("balance", _numbers(books) | {"verdict": books.verdict})
             if books.verdict == "does not balance":
                 wrong = "; ".join(
