@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def test_a_planted_secret_is_in_no_notebook_html_or_log(
         tmp_path / "source.ipynb",
         'note: str = ""',
         "import base64, json, os, sys\nsecret = json.loads(os.environ['AIRFLOW_CONN_PLANTED'])['password']",
-        f"print(secret, repr(secret), base64.b64encode(secret.encode()).decode(), {TOKEN!r})\nprint(secret, file=sys.stderr)",
+        f"print(secret, repr(secret), base64.b64encode(secret.encode()).decode(), '00D' + {TOKEN[3:]!r})\n"
+        "print(secret, file=sys.stderr)",
         "{'a result': secret}",
         "raise RuntimeError(f'traceback with {secret} and Bearer {note}')",
     )
@@ -82,10 +84,11 @@ def test_sigterm_lets_finally_run_in_the_kernel_and_saves_the_notebook(tmp_path:
     source = notebook(
         tmp_path / "source.ipynb",
         "folder: str = ''",
-        "import pathlib, time\n"
-        "try:\n    pathlib.Path(folder, 'begun').touch()\n    time.sleep(60)\n"
+        "import pathlib, threading\n"
+        "try:\n    pathlib.Path(folder, 'begun').write_text('begun')\n    threading.Event().wait(60)\n"
         "finally:\n    pathlib.Path(folder, 'cleaned').touch()",
     )
+    os.mkfifo(tmp_path / "begun")
     command = [
         sys.executable,
         "-m",
@@ -100,9 +103,7 @@ def test_sigterm_lets_finally_run_in_the_kernel_and_saves_the_notebook(tmp_path:
     process = subprocess.Popen(
         [*command, str(source), str(tmp_path / "out.ipynb")], stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
-        os.sched_yield()
+    assert (tmp_path / "begun").read_text() == "begun"  # waits until the cell writes it
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) != 0
     assert (tmp_path / "cleaned").exists()
@@ -120,10 +121,69 @@ def test_an_execution_that_came_to_its_end_says_so(tmp_path: Path) -> None:
     assert [output.text for output in nb.cells[-1].outputs] == ["0\n1\n2\n"]
 
 
-def test_the_kernel_is_reached_over_an_encrypted_line(tmp_path: Path) -> None:
-    source = notebook(tmp_path / "source.ipynb", "x: int = 1", "print('ok')")
-    run(source, tmp_path / "out.ipynb")
-    assert "without encryption" not in texts(tmp_path)
+@pytest.mark.parametrize(("engine", "keys", "mechanism"), [("ora2sf", True, 2), ("nbclient", False, 0)])
+def test_the_kernel_is_reached_over_a_line_that_only_this_engine_encrypts(
+    tmp_path: Path, engine: str, keys: bool, mechanism: int
+) -> None:
+    source = notebook(
+        tmp_path / "source.ipynb",
+        "import json, pathlib, zmq\nfrom ipykernel.kernelapp import IPKernelApp\napp = IPKernelApp.instance()",
+        "line = json.loads(pathlib.Path(app.abs_connection_file).read_text())\n"
+        "print(json.dumps(['curve_secretkey' in line, app.shell_socket.getsockopt(zmq.MECHANISM)]))",
+    )
+    nb = papermill.execute_notebook(str(source), None, engine_name=engine, progress_bar=False)
+    assert json.loads(nb.cells[-1].outputs[0].text) == [keys, mechanism]  # 0 is no encryption, 2 is CURVE
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, *passwords: str) -> None:
+    for number, password in enumerate(passwords):
+        monkeypatch.setenv(f"AIRFLOW_CONN_PLANTED{number}", json.dumps({"password": password}))
+
+
+def test_passwords_that_are_words_of_the_format_break_no_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, "oracle", "code", "stdout", "stream", "idle", "display_data", "plain", "tags")
+    source = notebook(
+        tmp_path / "source.ipynb",
+        "oracle_conn_id: str = 'x'\noracle: int = 1",
+        "from IPython.display import display\nprint(oracle_conn_id, oracle)\ndisplay({'oracle': 1})",
+    )
+    run(source, tmp_path / "out.ipynb", oracle_conn_id="the oracle there", oracle=2)
+    nb = nbformat.read(str(tmp_path / "out.ipynb"), 4)
+    nbformat.validate(nb)
+    assert nb.cells[0].source == "oracle_conn_id: str = 'x'\noracle: int = 1"
+    assert nb.cells[1].source == f"# Parameters\noracle_conn_id = 'the {REPLACEMENT} there'\noracle = 2\n"
+    assert nb.metadata.papermill.parameters == {"oracle_conn_id": f"the {REPLACEMENT} there", "oracle": 2}
+    shown, result = nb.cells[2].outputs
+    assert (shown.name, shown.text) == ("stdout", f"the {REPLACEMENT} there 2\n")
+    assert result.data == {"text/plain": "{'" + REPLACEMENT + "': 1}"}
+
+
+def test_a_secret_parameter_never_reaches_disk_not_even_before_the_kernel_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = 'quo"te\\n é'
+    plant(monkeypatch, secret, "778899", "1")
+    saved: list[str] = []
+    monkeypatch.setattr("papermill.engines.write_ipynb", lambda nb, _: saved.append(nbformat.writes(nb)))
+    source = notebook(
+        tmp_path / "source.ipynb", "a: str = ''\nb: int = 0\nc: list = []\nd: bool = False", "a"
+    )
+    run(source, tmp_path / "out.ipynb", a=secret, b=778899, c=[{"k": f"<{secret}>"}, 11, 2.5], d=True)
+    assert len(saved) > 3
+    nb = nbformat.reads(saved[0], 4)
+    names = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(nb.cells[1].source).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    wanted = {"a": REPLACEMENT, "b": REPLACEMENT, "c": [{"k": f"<{REPLACEMENT}>"}, 11, 2.5], "d": True}
+    assert names == wanted
+    assert nb.metadata.papermill.parameters == wanted
+    for text in (*saved, (tmp_path / "out.ipynb").read_text()):
+        assert "778899" not in text
+        assert "quo" not in text
 
 
 def test_secrets_inside_lists_and_mappings_are_replaced() -> None:

@@ -27,7 +27,14 @@ ENV_PREFIX = "AIRFLOW_CONN_"
 FILE_VARIABLE = "ORA2SF_CONNECTIONS"
 FILE_NAME = "connections.toml"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_SECRET_WORDS = ("secret", "passw", "passphrase", "token", "private", "key", "authorization", "credential")
+#: Names of extras that hold a secret. "key" counts alone or after a word that makes it one: neither
+#: Airflow's ``no_host_key_check`` nor a ``key_file`` is secret.
+_SECRET_NAME = re.compile(
+    r"secret|passw|passphrase|passcode|pwd|token|authorization|credential"
+    r"|(private|api|access|account|shared|signing|encryption|master|consumer|client|auth|storage)_?key"
+    r"|keyfile_dict|^_*keys?_*$|^_*private_*$"
+)
+_NO_SECRET = re.compile(r"\s*(true|false|yes|no|on|off|none|null|\d{1,5})?\s*", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ALLOWED = "Allowed fields: conn_type, description, host, port, schema, login, password, extra."
 
@@ -175,12 +182,17 @@ def known_secrets() -> set[str]:
 
 
 def _secrets_in(extra: Mapping[str, Any]) -> Iterator[str]:
-    """Every text under a key that sounds secret, however deep it stands."""
+    """Every text under a key that sounds secret, however deep it stands, but for switches and short numbers."""
     for key, value in extra.items():
-        if any(word in key.lower() for word in _SECRET_WORDS):
-            yield from _texts_in(value)
+        if _SECRET_NAME.search(_parts(key)):
+            yield from (text for text in _texts_in(value) if not _NO_SECRET.fullmatch(text))
         elif isinstance(value, Mapping):
             yield from _secrets_in(value)
+
+
+def _parts(name: str) -> str:
+    """``apiKey``, ``API-Key`` and ``api key`` as ``api_key``."""
+    return re.sub(r"[^a-z]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
 
 def _texts_in(value: object) -> Iterator[str]:

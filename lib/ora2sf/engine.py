@@ -12,10 +12,14 @@ import datetime as dt
 import re
 import signal
 import threading
+from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from io import StringIO
 from pathlib import Path
+from token import NUMBER, STRING
+from tokenize import TokenError, generate_tokens
 from types import FrameType
 from typing import Any
 
@@ -37,10 +41,28 @@ _TOKENS = re.compile(
     r"|(?<=Bearer )[A-Za-z0-9!._~+/=-]{8,}"
     r"|(?<=Basic )[A-Za-z0-9+/=]{8,}"
 )
+#: Fields that a person sees, by kind of output
+_SEEN = {
+    "stream": ("text",),
+    "display_data": ("data",),
+    "update_display_data": ("data",),
+    "execute_result": ("data",),
+    "error": ("ename", "evalue", "traceback"),
+}
 
 
 class Redactor:
-    """Replaces secrets in anything that a notebook holds.
+    """Replaces secrets where a person would read them, and nowhere else.
+
+    The rule, so that a password such as ``oracle`` or ``code`` breaks no notebook:
+
+    * Outputs: the text of a stream, the values under ``data``, and name, value and traceback of an error;
+      never the fields by which programs tell outputs apart.
+    * Parameters: their values, at any depth, in the notebook's metadata and in the cell that papermill
+      injects. Inside that cell only the contents of string literals change, and numbers that are a secret
+      as a whole, so that it stays valid Python and every parameter keeps its name. The kernel gets the
+      replacement, too: whoever needs a secret reads its connection.
+    * The cells' sources are the author's and stay as they are.
 
     Args:
         secrets: texts to replace, longest first.
@@ -50,7 +72,7 @@ class Redactor:
         self._known = sorted(secrets, key=len, reverse=True)
 
     def clean(self, value: Any) -> Any:
-        """The same value without secrets; lists and mappings are cleaned in place."""
+        """The same value without secrets; lists and mappings are cleaned in place, their keys stay."""
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, dict):
@@ -59,6 +81,55 @@ class Redactor:
         elif isinstance(value, list):
             value[:] = [self.clean(item) for item in value]
         return value
+
+    def clean_notebook(self, nb: nbformat.NotebookNode) -> None:
+        """Cleans parameters, injected cell, outputs and the state of widgets, in place."""
+        given = nb.metadata.get("papermill", {}).get("parameters", {})
+        for name in list(given):
+            given[name] = self._parameter(given[name])
+        for cell in nb.cells:
+            if "injected-parameters" in cell.metadata.get("tags", ()):
+                cell.source = self._literals(cell.source)
+            for output in cell.get("outputs", ()):
+                self.clean_output(output["output_type"], output)
+        for kind in nb.metadata.get("widgets", {}).values():
+            for model in kind.get("state", {}).values():
+                self.clean_widget(model.get("state", {}))
+
+    def clean_output(self, kind: str, content: dict[str, Any]) -> None:
+        """Cleans an output, or the content of a message of that kind, in place."""
+        for field in _SEEN.get(kind, ()):
+            if field in content:
+                content[field] = self.clean(content[field])
+
+    def clean_widget(self, state: dict[str, Any]) -> None:
+        """Cleans the state of a widget, in place; fields with ``_`` first say which widget it is."""
+        for name, value in state.items():
+            if not name.startswith("_"):
+                state[name] = self.clean(value)
+
+    def _parameter(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self._parameter(key): self._parameter(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._parameter(inner) for inner in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return REPLACEMENT if str(value) in self._known else value
+        return self._text(value) if isinstance(value, str) else value
+
+    def _literals(self, source: str) -> str:
+        """Python source without secrets in its literals."""
+        lines = StringIO(source).readlines()
+        try:
+            for token in reversed(list(generate_tokens(StringIO(source).readline))):
+                (row, start), (_, end) = token.start, token.end
+                if token.type in {STRING, NUMBER} and "\n" not in token.string:
+                    value = literal_eval(token.string)
+                    if (cleaned := self._parameter(value)) != value:
+                        lines[row - 1] = f"{lines[row - 1][:start]}{cleaned!r}{lines[row - 1][end:]}"
+        except (SyntaxError, TokenError, ValueError):
+            return self._text(source)  # not what papermill writes
+        return "".join(lines)
 
     def _text(self, text: str) -> str:
         for secret in self._known:
@@ -72,12 +143,19 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
     redactor: Redactor
 
     def process_message(self, msg: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        self.redactor.clean(msg.get("content"))
+        self.redactor.clean_output(msg["header"]["msg_type"], msg["content"])
         return super().process_message(msg, *args, **kwargs)
 
 
 class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
     """``papermill --engine ora2sf``."""
+
+    @classmethod
+    def execute_notebook(cls, nb: nbformat.NotebookNode, *args: Any, **kwargs: Any) -> nbformat.NotebookNode:
+        """Cleans the parameters, which papermill saves before it calls :meth:`execute_managed_notebook`."""
+        Redactor(known_secrets()).clean_notebook(nb)
+        executed: nbformat.NotebookNode = super().execute_notebook(nb, *args, **kwargs)
+        return executed
 
     @classmethod
     def execute_managed_notebook(
@@ -94,8 +172,6 @@ class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         """Executes one notebook; papermill calls it."""
         kwargs.pop("input_path", None)
         redactor = Redactor(known_secrets())
-        redactor.clean(nb_man.nb)
-        nb_man.save()
         settings = kwargs.pop("config", None) or Config()
         settings.merge(Config({"KernelManager": {"transport_encryption": "required"}}))
         client = _Client(
@@ -118,7 +194,7 @@ class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
                 client.execute()
             ended = not nb_man.nb.metadata.papermill["exception"]
         finally:
-            redactor.clean(nb_man.nb)
+            redactor.clean_notebook(nb_man.nb)
             nb_man.nb.metadata.papermill["ended"] = ended
             if not ended:
                 _tell_the_truth(nb_man.nb)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "--state", type=Path, default=ROOT / ".demo", help="folder that keeps source and org (default: .demo)"
     )
     parser.add_argument(
-        "--products", type=int, default=100_000, help="products in the source (default: 100000)"
+        "--products", type=_at_least_one, default=100_000, help="products in the source (default: 100000)"
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     run = actions.add_parser("run", help="run the three notebooks with papermill and print the balance")
@@ -57,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def _serve(_: argparse.Namespace) -> int:
     print("The demo servers are up. In another terminal:\n")
     print(f"  export ORA2SF_CONNECTIONS={os.environ['ORA2SF_CONNECTIONS']}\n\nCtrl-C ends them.", flush=True)
@@ -65,49 +72,75 @@ def _serve(_: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import papermill  # takes seconds, which --help and serve need not wait for
-    import scrapbook
-    from papermill.exceptions import PapermillExecutionError
-
-    run_id = arguments.run_id or f"demo-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
+    run_id = arguments.run_id or f"demo_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
     folder = ROOT / arguments.outputs / run_id / TABLE
     folder.mkdir(parents=True, exist_ok=True)
     for name, meaning in NOTEBOOKS.items():
         print(f"{name}: {meaning}", flush=True)
         try:
-            papermill.execute_notebook(
-                str(ROOT / "notebooks" / f"{name}.ipynb"),
-                str(folder / f"{name}.ipynb"),
-                parameters={"run_id": run_id, "table": TABLE, "outputs": arguments.outputs},
-                engine_name="ora2sf",
-            )
-        except PapermillExecutionError as error:
-            print(f"\n{name} failed: {error.evalue}\nRead {folder / name}.html", file=sys.stderr)
-            print(f"Resume with: make demo RUN_ID={run_id}", file=sys.stderr)
-            return 1
+            _execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": arguments.outputs})
         except KeyboardInterrupt:
             print(f"\nStopped in {name}. Go on with: make demo RUN_ID={run_id}", file=sys.stderr)
             return 130
-    _print(run_id, folder, scrapbook.read_notebook(str(folder / "03_reconcile.ipynb")).scraps["balance"].data)
-    return 0
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on from here
+            print(f"\n{name} failed: {_reason(error)}", file=sys.stderr)
+            if (folder / f"{name}.html").is_file():
+                print(f"Read {folder / name}.html", file=sys.stderr)
+            print(f"Resume with: make demo RUN_ID={run_id}", file=sys.stderr)
+            return 1
+    return _print(run_id, folder)
 
 
-def _print(run_id: str, folder: Path, books: dict[str, Any]) -> None:
-    lines = (
-        ("source", books["source"], "rows of the join in Oracle (COUNT)"),
-        ("staged", books["staged"], "converted and written to batches"),
-        ("rejected", books["rejected"], "refused before upload, each with its reason"),
-        ("successful", books["success"], f"{books['created']:,} created, {books['updated']:,} updated"),
-        ("failed", books["failed"], "refused by Salesforce, each with its error"),
-        ("target", books["target_after"], f"COUNT in Salesforce; {books['target_before']:,} before this run"),
+def _execute(name: str, folder: Path, parameters: dict[str, str]) -> None:
+    import papermill  # takes seconds, which --help and serve need not wait for
+
+    papermill.execute_notebook(
+        str(ROOT / "notebooks" / f"{name}.ipynb"),
+        str(folder / f"{name}.ipynb"),
+        parameters=parameters,
+        engine_name="ora2sf",
     )
-    print(f"\nRun {run_id}, table {TABLE}: {books['verdict']}. The books balance.\n")
-    for name, number, meaning in lines:
-        print(f"  {name:<11}{number:>9,}  {meaning}")
+
+
+def _reason(error: Exception) -> str:
+    """The notebook's own words if it raised an error, else what became of its kernel."""
+    if text := getattr(error, "evalue", ""):
+        return str(text)
+    if type(error).__name__ == "DeadKernelError":
+        return "its kernel died; perhaps it was killed, or memory ran out."
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _print(run_id: str, folder: Path) -> int:
+    """Prints the books; 0 if they are complete."""
+    import scrapbook
+
+    books = scrapbook.read_notebook(str(folder / "03_reconcile.ipynb")).scraps["balance"].data
+    complete = str(books["verdict"]).startswith("complete")
+    words = "The books balance." if complete else "Read the notebook before you go on."
+    print(f"\nRun {run_id}, table {TABLE}: {books['verdict']}. {words}\n")
+    for name, number, meaning in _lines(books):
+        print(f"  {name:<11}{_count(number):>9}  {meaning}")
     where = os.path.relpath(folder)
     print(
         f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     make demo RUN_ID={run_id}"
     )
+    return 0 if complete else 1
+
+
+def _lines(books: dict[str, Any]) -> Iterator[tuple[str, int | None, str]]:
+    yield "source", books["source"], "rows of the join in Oracle (COUNT)"
+    yield "staged", books["staged"], "converted and written to batches"
+    yield "rejected", books["rejected"], "refused before upload, each with its reason"
+    created, updated = _count(books["created"]), _count(books["updated"])
+    yield "successful", books["success"], f"{created} created, {updated} updated"
+    yield "failed", books["failed"], "refused by Salesforce, each with its error"
+    before = _count(books["target_before"])
+    yield "target", books["target_after"], f"COUNT in Salesforce; {before} before this run"
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import oracledb
 
@@ -22,7 +22,7 @@ from ora2sf_demo import source
 SERVICE = "FREEPDB1"
 USER = "TMS"
 ORG = Path(__file__).parent / "org"
-_READY_SECONDS = 60
+_READY_SECONDS = 300  # a large source takes minutes to fill
 _CONNECTIONS = """\
 # Written by the demo for its servers on this machine; replaced at each start.
 
@@ -50,23 +50,64 @@ def servers(folder: Path, products: int) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     connections = folder / "connections.toml"
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _wait_for(connections)
+    with (folder / "lock").open("a+", encoding="utf-8") as lock:
+        if not _locked_or_served(lock, connections):
             yield connections
             return
         connections.unlink(missing_ok=True)
-        with ExitStack() as running:
-            _start_both(folder, products, connections, running)
+        with (folder / "servers.lock").open("w") as alive, ExitStack() as running:
+            _wait_for_orphans(alive)
+            _start_both(folder, products, connections, running, alive.fileno())
             try:
                 yield connections
             finally:
                 connections.unlink(missing_ok=True)
 
 
-def _start_both(folder: Path, products: int, connections: Path, running: ExitStack) -> None:
+def _locked_or_served(lock: IO[str], connections: Path) -> bool:
+    """Waits until this process holds the lock (true), or the servers of the one that does are ready (false)."""
+    deadline, said = time.monotonic() + _READY_SECONDS, False
+    while not _locked(lock):
+        if connections.is_file():
+            _say(f"Using the servers of {_holder(lock)}; they end when it does.")
+            return False
+        if time.monotonic() > deadline:
+            raise SystemExit(f"The servers of {_holder(lock)} are still not ready; end it and start again.")
+        if not said:
+            _say(f"Waiting for the servers of {_holder(lock)}, which holds {lock.name} …")
+            said = True
+        time.sleep(0.2)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return True
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(lock: IO[str]) -> str:
+    lock.seek(0)
+    return f"another process ({lock.read() or 'number unknown'})"
+
+
+def _wait_for_orphans(alive: IO[str]) -> None:
+    """Servers inherit this lock: while it is held, those of a killed process still write their state."""
+    if not _locked(alive):
+        _say("Waiting for the servers of a killed process to end …")
+        fcntl.flock(alive, fcntl.LOCK_EX)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _start_both(folder: Path, products: int, connections: Path, running: ExitStack, alive: int) -> None:
     password, secret = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     oracle = running.enter_context(
         _server(
@@ -83,6 +124,7 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
             ],
             {"FAKEORACLE_PASSWORD": password},
             folder / "fakeoracle.log",
+            alive,
         )
     )
     _fill(oracle["dsn"], password, products)
@@ -91,6 +133,7 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
             ["fakeforce", "--port", "0", "--schema", str(ORG), "--state", str(folder / "org.state")],
             {"FAKEFORCE_CLIENT_ID": "demo-client", "FAKEFORCE_CLIENT_SECRET": secret},
             folder / "fakeforce.log",
+            alive,
         )
     )
     text = _CONNECTIONS.format(
@@ -109,31 +152,50 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
 
 
 @contextmanager
-def _server(command: list[str], environment: dict[str, str], log: Path) -> Iterator[dict[str, Any]]:
-    """One server as a process of its own; yields the line of JSON that it prints when it is ready."""
+def _server(
+    command: list[str], environment: dict[str, str], log: Path, alive: int
+) -> Iterator[dict[str, Any]]:
+    """One server as a process of its own; yields the line of JSON that it prints when it is ready.
+
+    It ends when this process does, even if that is killed, and holds the file ``alive`` open until then.
+    """
     with log.open("a", encoding="utf-8") as errors:
+        begun = errors.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-m", "ora2sf_demo.child", *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=os.environ | environment,
             text=True,
             start_new_session=True,  # Ctrl-C is for the notebooks; the servers end after them
+            pass_fds=(alive,),
         )
+    with process:
         assert process.stdout is not None  # a pipe was asked for
         try:
             line = process.stdout.readline()
             if not line:
-                raise SystemExit(f"The demo server {command[0]} did not start; see {log}.")
+                raise SystemExit(f"The demo server {command[0]} did not start: {_last_line(log, begun)}")
             yield json.loads(line)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _last_line(log: Path, begun: int) -> str:
+    """What the server wrote last since it began."""
+    with log.open("rb") as file:
+        file.seek(begun)
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return f"{lines[-1].strip()} (see {log})" if lines else f"it said nothing ({log})"
 
 
 def _fill(dsn: str, password: str, products: int) -> None:
@@ -153,13 +215,3 @@ def _filled(database: oracledb.Connection) -> int:
         cursor.execute("SELECT COUNT(DISTINCT PROD_SERV_CODE) FROM KPS_T_REQPROD_MD")
         (products,) = cursor.fetchone() or (0,)
         return int(products)
-
-
-def _wait_for(connections: Path) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while not connections.is_file():
-        if time.monotonic() > deadline:
-            raise SystemExit(
-                f"Another process holds {connections.parent}/lock but its servers are not ready; end it."
-            )
-        time.sleep(0.2)

@@ -340,3 +340,33 @@ def test_a_connection_that_nobody_can_read_hides_nothing_from_the_others(place, 
     monkeypatch.setenv("AIRFLOW_CONN_GOOD", '{"password": "whole-secret"}')
     write(place, "[odd]\nuser = 'tms'\npasswort = 'odd-secret'\n[fine]\npassword = 'fine-secret'\n")
     assert {'{"password": "half', "whole-secret", "odd-secret", "fine-secret"} <= known_secrets()
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"),
+    [
+        ("key", True),
+        ("private_key", True),
+        ("apiKey", True),
+        ("API-Key", True),
+        ("extra__snowflake__private_key_content", True),
+        ("aws_secret_access_key", True),
+        ("client_secret", True),
+        ("refreshToken", True),
+        ("passphrase", True),
+        ("no_host_key_check", False),
+        ("key_file", False),
+        ("host_key", False),
+        ("monkey", False),
+        ("timeout", False),
+    ],
+)
+def test_an_extra_is_secret_if_its_name_says_so(env, name, hidden):
+    env(json.dumps({"extra": {name: "the-value"}}))
+    assert ("the-value" in known_secrets()) is hidden
+
+
+@pytest.mark.parametrize("value", ["true", "False", " yes", "0", "12345", ""])
+def test_switches_and_short_numbers_among_the_extras_are_no_secrets(env, value):
+    env(json.dumps({"extra": {"allow_token": value, "secret": [value, "123456"]}}))
+    assert {secret for secret in known_secrets() if "MTI" not in secret} == {"123456"}

@@ -1,0 +1,141 @@
+"""The demo: it says what is wrong in a sentence, and whatever ended the last one, the next one starts."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import oracledb
+import pytest
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from ora2sf.connections import get_connection
+from ora2sf_demo import __main__ as demo
+from ora2sf_demo.servers import servers
+
+BOOKS = {
+    "source": 5, "staged": 0, "rejected": 5, "success": 0, "created": 0, "updated": 0, "failed": 0,
+    "target_before": None, "target_after": None, "verdict": "all rejected",
+}  # fmt: skip
+
+
+def products(connections: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setenv("ORA2SF_CONNECTIONS", str(connections))
+    found = get_connection("oracle_tms")
+    dsn = f"{found.host}:{found.port}/{found.schema_}"
+    with (
+        oracledb.connect(user=found.login, password=found.password.get_secret_value(), dsn=dsn) as database,
+        database.cursor() as cursor,
+    ):
+        cursor.execute("SELECT COUNT(*) FROM KPS_T_APPRV_M")
+        return int(cursor.fetchone()[0])
+
+
+def test_after_a_killed_demo_its_servers_end_and_the_next_demo_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "import pathlib, sys\nfrom ora2sf_demo.servers import servers\n"
+        f"with servers(pathlib.Path({str(tmp_path)!r}), 5):\n    print('up', flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as killed:
+        assert killed.stdout is not None
+        assert "up\n" in iter(killed.stdout.readline, "")
+        killed.send_signal(signal.SIGKILL)
+    with servers(tmp_path, 5) as connections:
+        assert products(connections, monkeypatch) == 5
+    with (tmp_path / "servers.lock").open() as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_servers_of_another_process_are_used_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "connections.toml").touch()
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write("4711")
+        held.flush()
+        with servers(tmp_path, 5) as connections:
+            assert connections == tmp_path / "connections.toml"
+    assert "Using the servers of another process (4711); they end when it does." in capsys.readouterr().err
+
+
+def test_while_another_process_starts_its_servers_the_demo_says_for_whom_it_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: (tmp_path / "connections.toml").touch())
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with servers(tmp_path, 5):
+            pass
+    assert "Waiting for the servers of another process (number unknown)" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "source.duckdb").write_text("no database, and longer than a header " * 500)
+    (tmp_path / "fakeoracle.log").write_text("a line of an earlier start\n")
+    with pytest.raises(SystemExit, match=r"fakeoracle did not start: .*source\.duckdb") as failure:
+        servers(tmp_path, 5).__enter__()
+    assert "earlier start" not in str(failure.value)
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "1.5", "many"])
+def test_a_number_of_products_below_one_is_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        demo._parser().parse_args(["--products", number, "run"])
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DeadKernelError("Kernel died"), "01_extract failed: its kernel died"),
+        (OSError(28, "No space left"), "01_extract failed: OSError: [Errno 28] No space left"),
+        (PapermillExecutionError(1, 1, "", "SourceError", "Oracle refuses.", []), "failed: Oracle refuses."),
+    ],
+)
+def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    said: str,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(demo, "_execute", fail)
+    assert demo._run(demo._parser().parse_args(["run", "--run-id", "r1", "--outputs", str(tmp_path)])) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.endswith("Resume with: make demo RUN_ID=r1\n")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "balances"),
+    [("complete", 0, True), ("complete with exceptions", 0, True), ("all rejected", 1, False)],
+)
+def test_books_without_some_numbers_are_printed_and_praised_only_if_complete(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verdict: str,
+    code: int,
+    balances: bool,
+) -> None:
+    scraps = {"balance": SimpleNamespace(data=BOOKS | {"verdict": verdict})}
+    monkeypatch.setattr("scrapbook.read_notebook", lambda _: SimpleNamespace(scraps=scraps))
+    assert demo._print("r1", tmp_path) == code
+    told = capsys.readouterr().out
+    assert f"Run r1, table product_price: {verdict}." in told
+    assert ("The books balance." in told) is balances
+    assert "unknown before this run" in told
