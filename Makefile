@@ -16,7 +16,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
-	@$(DEMO) run $(if $(RUN_ID),--run-id $(RUN_ID)) $(if $(OUTPUTS),--outputs $(OUTPUTS))
+	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
 
 servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 	@$(DEMO) serve
@@ -32,7 +32,7 @@ lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+	@$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
 
 format: $(VENV)/.test  ## let ruff write the code's form
 	@$(BIN)/ruff check --fix .

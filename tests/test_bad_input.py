@@ -499,3 +499,33 @@ def test_a_session_that_oracle_lost_is_not_met_again_in_the_same_kernel(
     with pytest.raises(SourceUnavailable):
         run.extract()
     assert "rows staged" in repr(run.extract())
+
+
+def test_a_folder_with_results_but_without_a_ledger_is_refused_and_nothing_is_sent_twice(
+    world: World, tmp_path: Path
+) -> None:
+    run_all(tmp_path)
+    jobs = len(world.org.jobs())
+    (tmp_path / "r/product_price/ledger.sqlite").unlink()
+    with pytest.raises(LedgerError, match="the ledger of this run is gone"):
+        opened("01_extract", tmp_path).extract()
+    assert len(world.org.jobs()) == jobs
+
+
+def test_a_damaged_result_file_is_fetched_again(world: World, tmp_path: Path) -> None:
+    run_all(tmp_path)
+    (damaged,) = (tmp_path / "r/product_price/salesforce/logs").glob("*_success.csv")
+    damaged.write_bytes(damaged.read_bytes()[:-50])
+    third = opened("03_reconcile", tmp_path)
+    assert "fetched again" in repr(third.fetch_missing())
+    assert "Verdict: complete" in repr(third.verdict())
+
+
+def test_an_error_of_an_earlier_try_does_not_stay_in_the_status_record(world: World, tmp_path: Path) -> None:
+    with pytest.raises(PreflightError):
+        opened("01_extract", tmp_path, sf_object="Produkt2").check_table()
+    run = opened("01_extract", tmp_path)
+    run.extract()
+    run.announce()
+    (record,) = world.org.rows("TMS_Daily_Sales_File__c")
+    assert (record["TMS_Status__c"], record["TMS_Errors__c"]) == ("New", None)

@@ -51,6 +51,12 @@ _SEEN = {
 }
 
 
+#: A page opens from disk, years later and without a network: it loads nothing from anywhere.
+_NO_ADDRESSES = dict.fromkeys(
+    ("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url"), ""
+)
+
+
 class Redactor:
     """Replaces secrets where a person would read them, and nowhere else.
 
@@ -239,7 +245,8 @@ def _keep(nb: nbformat.NotebookNode, output_path: str | None) -> None:
     moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
     kept = plain.with_name(f"{plain.stem}.{moment}.ipynb")
     nbformat.write(nb, kept)
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(_without_scraps(nb))
+    body, _ = HTMLExporter(embed_images=True, **_NO_ADDRESSES).from_notebook_node(_without_scraps(nb))
+    body = body.replace('<script src=""></script>', "").replace('<script src=""> </script>', "")
     for path in (kept.with_suffix(".html"), plain.with_suffix(".html")):
         path.write_text(body, encoding="utf-8")
 

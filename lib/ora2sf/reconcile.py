@@ -129,7 +129,7 @@ def _outcome(
         unprocessed=by_kind["unprocessed"],
         unknown=batch.rows - known.height,
         surplus=found.height - known.height,
-        altered=sum(_sha256(logs / result.file) != result.sha256 for result in results.values()),
+        altered=sum(not is_intact(logs, result) for result in results.values()),
         created=results["success"].created,
     )
 
@@ -146,16 +146,20 @@ def _with_key(lines: pl.LazyFrame, key: str) -> pl.LazyFrame:
     return lines if key in lines.collect_schema().names() else lines.with_columns(pl.lit("").alias(key))
 
 
-def _sha256(path: Path) -> str:
+def is_intact(logs: Path, result: Result) -> bool:
+    """The result file is on disk, as Salesforce returned it."""
+    path = logs / result.file
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
 
 
 def _present(path: Path) -> Path:
     if not path.is_file():
         raise RunFolderError(
             f"{path} is gone: without it the books of this run cannot be proven.",
-            "Run fetch_missing for a result file that Salesforce still keeps (7 days), or restore it from a backup.",
+            "Restore it from a backup; a result file that Salesforce still keeps (7 days) is fetched by 03_reconcile.",
         )
     return path
 

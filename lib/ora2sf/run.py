@@ -197,7 +197,7 @@ class Run:
             problems = found.all_problems()
             if self.config.status:
                 problems += preflight.check_status(
-                    self.config.status, self._describe(self.config.status.object)
+                    self.config.status, self._describe(self.config.status.object, "[status] object")
                 )
             self._write(
                 "preflight.json", {"problems": problems, "fields": [vars(line) for line in found.lines]}
@@ -239,14 +239,14 @@ class Run:
     def _target(self) -> dict[str, Any]:
         return self._describe(self.config.object)
 
-    def _describe(self, sobject: str) -> dict[str, Any]:
+    def _describe(self, sobject: str, named: str = "object (or sf_object)") -> dict[str, Any]:
         try:
             return self.client.describe(sobject)
         except NotFoundError:
             raise self._refused(
                 PreflightError(
                     f"Salesforce has no object {sobject}, or the run-as user may not see it.",
-                    "Correct object in the table file (or sf_object), or give the user access to it.",
+                    f"Correct {named} in the table file, or give the user access to it.",
                 )
             ) from None
 
@@ -268,6 +268,7 @@ class Run:
         with self._guarded(), self._alone():
             done = self.ledger.extraction()
             if done is None:
+                self._refuse_foreign_results()
                 self._extract()
                 done = self._extraction()
                 how = ""
@@ -282,6 +283,14 @@ class Run:
             ]
             sentence = f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected.{how}"
             return Shown(sentence, rows, "good" if done.rows_staged else "warning")
+
+    def _refuse_foreign_results(self) -> None:
+        """Result files without a ledger are of a run whose books are lost: a second set would be counted twice."""
+        if next(self.logs.glob("*_success.csv"), None):
+            raise LedgerError(
+                f"{self.logs} holds result files, but the ledger of this run is gone.",
+                "Put ledger.sqlite back, or use a new run_id and keep this folder as it is.",
+            )
 
     def _extract(self) -> None:
         begun = time.monotonic()
@@ -369,7 +378,7 @@ class Run:
             if done.rows_staged:
                 if self.ledger.attempts():
                     return Shown(f"Status record {self.external_ref}: left as it is, the upload has begun.")
-                self._upsert_status("New")
+                self._upsert_status("New", None)  # and no error of an earlier try
                 return Shown(f"Status record {self.external_ref}: New.", tone="good")
             if done.rows_rejected:
                 self._upsert_status("Failed", f"All {done.rows_rejected} rows were rejected before upload.")
@@ -499,8 +508,8 @@ class Run:
             )
 
     def _lost_files(self) -> list[Attempt]:
-        """Settled attempts of which a result file is no longer on disk."""
-        gone = {r.attempt for r in self.ledger.results() if not (self.logs / r.file).is_file()}
+        """Settled attempts of which a result file is no longer on disk, or not as Salesforce returned it."""
+        gone = {r.attempt for r in self.ledger.results() if not reconcile.is_intact(self.logs, r)}
         return [attempt for attempt in self.ledger.attempts() if attempt.id in gone]
 
     def _fetch_again(self, loader: SalesforceBulkLoader, attempt: Attempt) -> None:
@@ -590,7 +599,7 @@ class Run:
             errors_field=record.errors_field,
         )
 
-    def _upsert_status(self, status: Status, errors: str = "") -> None:
+    def _upsert_status(self, status: Status, errors: str | None) -> None:
         if self._tracker and self.config.status:
             named = self.config.status.file_name_field
             fields = ({named: self.external_ref} if named else {}) | self.config.status.fields

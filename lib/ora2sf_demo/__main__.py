@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     run = actions.add_parser("run", help="run the three notebooks with papermill and print the balance")
-    run.add_argument("--run-id", default="", help="a new one by default; an earlier one resumes")
+    run.add_argument(
+        "--run-id", default="", type=_run_id, help="a new one by default; an earlier one resumes"
+    )
     run.add_argument("--outputs", default="outputs", help="folder of runs (default: outputs)")
     run.set_defaults(action=_run)
     serve = actions.add_parser("serve", help="keep the servers up until Ctrl-C")
@@ -56,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
     command.set_defaults(action=lambda a: subprocess.run(a.command, check=False).returncode)
     return parser
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", text) or set(text) <= {"."}:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot name a folder: use letters, digits, _ . and -")
+    return text
 
 
 def _at_least_one(text: str) -> int:
@@ -73,22 +82,32 @@ def _serve(_: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     run_id = arguments.run_id or f"demo_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
-    folder = ROOT / arguments.outputs / run_id / TABLE
-    folder.mkdir(parents=True, exist_ok=True)
+    outputs = arguments.outputs
+    folder = ROOT / outputs / run_id / TABLE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"The folder {folder} cannot be made: {error.strerror}. Correct OUTPUTS.", file=sys.stderr)
+        return 2
     for name, meaning in NOTEBOOKS.items():
         print(f"{name}: {meaning}", flush=True)
         try:
-            _execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": arguments.outputs})
+            _execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": outputs})
         except KeyboardInterrupt:
-            print(f"\nStopped in {name}. Go on with: make demo RUN_ID={run_id}", file=sys.stderr)
+            print(f"\nStopped in {name}. Go on with: {_again(run_id, outputs)}", file=sys.stderr)
             return 130
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on from here
             print(f"\n{name} failed: {_reason(error)}", file=sys.stderr)
             if (folder / f"{name}.html").is_file():
                 print(f"Read {folder / name}.html", file=sys.stderr)
-            print(f"Resume with: make demo RUN_ID={run_id}", file=sys.stderr)
+            print(f"Resume with: {_again(run_id, outputs)}", file=sys.stderr)
             return 1
-    return _print(run_id, folder)
+    return _print(run_id, folder, outputs)
+
+
+def _again(run_id: str, outputs: str) -> str:
+    """The command that goes on with a run."""
+    return f"make demo RUN_ID={run_id}" + ("" if outputs == "outputs" else f" OUTPUTS={outputs}")
 
 
 def _execute(name: str, folder: Path, parameters: dict[str, str]) -> None:
@@ -111,7 +130,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _print(run_id: str, folder: Path) -> int:
+def _print(run_id: str, folder: Path, outputs: str) -> int:
     """Prints the books; 0 if they are complete."""
     import scrapbook
 
@@ -123,7 +142,7 @@ def _print(run_id: str, folder: Path) -> int:
         print(f"  {name:<11}{_count(number):>9}  {meaning}")
     where = os.path.relpath(folder)
     print(
-        f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     make demo RUN_ID={run_id}"
+        f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     {_again(run_id, outputs)}"
     )
     return 0 if complete else 1
 

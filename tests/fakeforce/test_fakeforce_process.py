@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SCHEMA, Client
 
+from conftest import SCHEMA, Client
 from fakeforce import serve
 
 SECRET = "a-secret-of-this-test"

@@ -1,6 +1,6 @@
 import pytest
-from conftest import SCHEMA, Client
 
+from conftest import SCHEMA, Client
 from fakeforce import serve
 
 DATA = (

@@ -41,20 +41,22 @@ class SalesforceStatusTracker:
         self._path = f"/sobjects/{sobject}/{external_id_field}"
         self._status_field, self._errors_field = status_field, errors_field
 
-    def upsert_status(self, external_ref: str, status: Status, *, errors: str = "", **fields: str) -> bool:
+    def upsert_status(
+        self, external_ref: str, status: Status, *, errors: str | None = "", **fields: str
+    ) -> bool:
         """Sets the status, creating the record if it is missing; True when it was created.
 
         Args:
             external_ref: letters, digits and ``_``; it stands in the address of the call.
-            errors: text for the errors field, cut to its length; empty leaves the field alone.
+            errors: text for the errors field, cut to its length; empty leaves the field alone, None empties it.
             fields: further fields of the record.
 
         Raises:
             ParameterError: the reference or the status is not allowed.
         """
-        values = {self._status_field: status, **fields}
-        if errors:
-            values[self._errors_field] = errors[:_ERRORS_LENGTH]
+        values: dict[str, str | None] = {self._status_field: status, **fields}
+        if errors != "":
+            values[self._errors_field] = errors and errors[:_ERRORS_LENGTH]
         answer = self._client.send("PATCH", self._address(external_ref, status), json=values)
         return answer.status_code == 201
 
