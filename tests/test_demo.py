@@ -117,7 +117,7 @@ def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
     assert demo._run(demo._parser().parse_args(["run", "--run-id", "r1", "--outputs", str(tmp_path)])) == 1
     told = capsys.readouterr().err
     assert said in told
-    assert told.endswith("Resume with: make demo RUN_ID=r1\n")
+    assert told.endswith(f"Resume with: make demo RUN_ID=r1 OUTPUTS={tmp_path}\n")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_books_without_some_numbers_are_printed_and_praised_only_if_complete(
 ) -> None:
     scraps = {"balance": SimpleNamespace(data=BOOKS | {"verdict": verdict})}
     monkeypatch.setattr("scrapbook.read_notebook", lambda _: SimpleNamespace(scraps=scraps))
-    assert demo._print("r1", tmp_path) == code
+    assert demo._print("r1", tmp_path, "outputs") == code
     told = capsys.readouterr().out
     assert f"Run r1, table product_price: {verdict}." in told
     assert ("The books balance." in told) is balances
