@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,3 +195,12 @@ def test_secrets_inside_lists_and_mappings_are_replaced() -> None:
         "n": 5,
         "header": f"Authorization: Basic {REPLACEMENT}",
     }
+
+
+def test_a_kept_page_loads_nothing_from_anywhere(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "source.ipynb", "x: int = 1", "print('ok')")
+    run(source, tmp_path / "out.ipynb")
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "ok" in page
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    assert not re.findall(r"""(?:import|url)\(? ?["']?https?://""", page)
