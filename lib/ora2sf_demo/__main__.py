@@ -48,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     run = actions.add_parser("run", help="run the three notebooks with papermill and print the balance")
-    run.add_argument(
-        "--run-id", default="", type=_run_id, help="a new one by default; an earlier one resumes"
-    )
+    run.add_argument("--run-id", type=_run_id, help="a new one by default; an earlier one resumes")
     run.add_argument("--outputs", default="outputs", help="folder of runs (default: outputs)")
     run.set_defaults(action=_run)
     serve = actions.add_parser("serve", help="keep the servers up until Ctrl-C")
