@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import re
 import tomllib
+from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -108,9 +109,9 @@ class _Field(_Strict):
             raise ValueError(f"default = {self.default!r} does not fit: {wanted}")
         return self
 
+    @abstractmethod
     def _refuses(self, text: str) -> str | None:
         """What a text for Salesforce must be and this one is not."""
-        raise NotImplementedError
 
 
 class TextField(_Field):
