@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .backend import Backend
 from .database import Database
 from .faults import Faults
 from .session import Session
@@ -20,15 +21,15 @@ _BACKLOG = 64
 class Server:
     """A running server; `serve` is the way to get one.
 
-    `host`, `port` and `dsn` say where it listens, `faults` are its switches, `database` is what lies behind it.
+    `host`, `port` and `dsn` say where it listens, `faults` are its switches, `backend` is what lies behind it.
     """
 
     def __init__(
-        self, database: Database, users: Mapping[str, str], service: str, port: int, host: str
+        self, backend: Backend, users: Mapping[str, str], service: str, port: int, host: str
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"fakeoracle listens on loopback only, not on {host}")
-        self.database = database
+        self.backend = backend
         self.faults = Faults()
         self._users = {name.upper(): password for name, password in users.items()}
         self._service = service
@@ -80,7 +81,7 @@ class Server:
                 connection,
                 service=self._service,
                 passwords=self._users,
-                open_database=self.database.open_session,
+                open_database=self.backend.open_session,
                 faults=self.faults,
                 number=number,
             )

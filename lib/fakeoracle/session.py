@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 
 from . import ttc, wire
 from .auth import Login
-from .database import BindColumn, DatabaseSession, ResultSet
+from .backend import BackendSession
+from .binds import BindColumn
 from .errors import Disconnected, OracleError, ProtocolError, unsupported
 from .faults import Faults
+from .results import ResultSet
 from .ttc import Function, Option
 
 _PIGGYBACK, _FUNCTION, _PROTOCOL, _DATA_TYPES = 17, 3, 1, 2
@@ -64,7 +66,7 @@ class Session:
         *,
         service: str,
         passwords: Mapping[str, str],
-        open_database: Callable[[str], DatabaseSession],
+        open_database: Callable[[str], BackendSession],
         faults: Faults,
         number: int,
     ) -> None:
@@ -79,7 +81,7 @@ class Session:
         self._inbox = wire.Inbox(self._more)
         self._broken = threading.Event()
         self._sdu = 8192
-        self._database: DatabaseSession | None = None
+        self._database: BackendSession | None = None
         self._cursors: dict[int, Cursor] = {}
         self._last_cursor = 0
         self._reader = threading.Thread(
@@ -259,7 +261,7 @@ class Session:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     @property
-    def _db(self) -> DatabaseSession:
+    def _db(self) -> BackendSession:
         assert self._database is not None
         return self._database
 
@@ -433,16 +435,14 @@ class Session:
             counts = outcome if row_counts else None
             return ttc.parameters(cursor.number, counts) + self._summary(cursor, rows=sum(outcome))
         cursor.result = outcome
-        columns = [ttc.Described(column.name, column.type, column.nullable) for column in outcome.columns]
-        head = ttc.describe(columns) if describe or columns != cursor.described else b""
-        cursor.described = columns
+        head = ttc.describe(outcome.columns) if describe or outcome.columns != cursor.described else b""
+        cursor.described = outcome.columns
         rows, finished = self._take(cursor, prefetch) if prefetch else (b"", False)
         tail = ttc.parameters(cursor.number) + self._summary(cursor, rows=cursor.sent, finished=finished)
         return head + ttc.row_header() + rows + tail if prefetch else head + tail
 
     def _describe_only(self, cursor: Cursor) -> bytes:
-        columns = self._db.describe(cursor.sql)
-        described = [ttc.Described(column.name, column.type, column.nullable) for column in columns]
+        described = self._db.describe(cursor.sql)
         head = ttc.describe(described) if described else b""
         return head + ttc.parameters(cursor.number) + self._summary(cursor)
 

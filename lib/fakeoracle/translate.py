@@ -20,6 +20,7 @@ from .catalogue import Catalogue, Table, literal, quote
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .sql import Statement
+from .ttc import Described
 from .types import COUNT, DATE, NUMBER, TIMESTAMP, OracleType, declared, text_type
 
 _STRFTIME = {
@@ -101,6 +102,11 @@ class Query:
 
     sql: str
     columns: list[OutColumn]
+
+    @property
+    def described(self) -> list[Described]:
+        """Its columns as a client is told of them."""
+        return [Described(column.name, column.type, column.nullable) for column in self.columns]
 
 
 @dataclass

@@ -1,0 +1,254 @@
+"""INSERT, UPDATE and DELETE."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from . import expressions as ex
+from .binds import BindColumn, bind_column, bind_parameter, bind_values
+from .catalogue import Column, Table, quote
+from .errors import OracleError, unsupported
+from .expressions import Expr
+from .sql import Statement, statement
+from .transaction import Transaction
+from .translate import Scope, Translator, identifier, only
+
+
+class Changes:
+    """Changes rows in a transaction.
+
+    `translator` gives the translator of a statement with its binds; `open_connection` a connection for working out values.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        translator: Callable[[Statement, Sequence[Expr]], Translator],
+        open_connection: Callable[[], duckdb.DuckDBPyConnection],
+    ) -> None:
+        self._transaction = transaction
+        self._translator = translator
+        self._open = open_connection
+
+    def run(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], executions: int) -> list[int]:
+        """Do the change once for each execution; return the rows each affected."""
+        if isinstance(tree, exp.Insert):
+            return self._insert(stmt, tree, binds, executions)
+        change = self._update if isinstance(tree, exp.Update) else self._delete
+        return [change(stmt, tree, binds, row) for row in range(executions)]
+
+    def default(self, column: Column) -> Expr:
+        """Return the value a column takes where none is given."""
+        if column.default is None:
+            return ex.NULL
+        stmt = statement(f"SELECT {column.default} FROM DUAL")
+        tree = stmt.tree()
+        return self._translator(stmt, []).expression(tree.expressions[0], Scope())
+
+    def _insert(
+        self, stmt: Statement, tree: exp.Insert, binds: Sequence[BindColumn], executions: int
+    ) -> list[int]:
+        only(tree, "this", "expression", "hint")
+        target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+        values = isinstance(tree.expression, exp.Values)
+        if values:
+            translator = self._translator(stmt, [bind_column(n, c) for n, c in enumerate(binds)])
+        else:
+            translator = self._translator(stmt, _parameters(binds))
+        table = translator.find_table(target)
+        assert table is not None
+        names = (
+            [identifier(name) for name in tree.this.expressions] if isinstance(tree.this, exp.Schema) else []
+        )
+        columns = _columns(stmt, table, names, tree.this)
+        if values:
+            rows = self._new_rows(translator, tree.expression, table, columns, binds, executions)
+            self._append(table, rows)
+            return [rows.num_rows // executions] * executions
+        return [self._insert_query(translator, tree.expression, table, columns, binds)] * executions
+
+    def _new_rows(
+        self,
+        translator: Translator,
+        values: exp.Values,
+        table: Table,
+        columns: list[Column],
+        binds: Sequence[BindColumn],
+        executions: int,
+    ) -> pa.Table:
+        """Work out the rows of INSERT ... VALUES for all executions at once."""
+        if len(values.expressions) != 1:
+            raise OracleError(933, "SQL command not properly ended")
+        given = [translator.expression(node, Scope()) for node in values.expressions[0].expressions]
+        stored = self._stored(translator, table, columns, given)
+        arrays = {f"b{number}": column.arrow() for number, column in enumerate(binds)}
+        source = pa.table(arrays) if arrays else pa.table({"nothing": pa.nulls(executions, pa.int8())})
+        scratch = self._open()
+        try:
+            with self._transaction.running(scratch, storing=True):
+                scratch.register("binds", source)
+                rows = scratch.sql(f"SELECT {stored} FROM binds").to_arrow_table()
+        finally:
+            scratch.close()
+        return _checked(table, table.columns, rows)
+
+    def _insert_query(
+        self,
+        translator: Translator,
+        tree: exp.Expr,
+        table: Table,
+        columns: list[Column],
+        binds: Sequence[BindColumn],
+    ) -> int:
+        query = translator.query(tree)
+        given = [
+            Expr(f"q.c{n}", c.type, c.expr.decimal, nullable=c.nullable)
+            for n, c in enumerate(query.columns, 1)
+        ]
+        sql = f"SELECT {self._stored(translator, table, columns, given)} FROM ({query.sql}) AS q"
+        with self._transaction.changing(storing=True) as connection:
+            rows = connection.sql(sql, params=bind_values(sql, binds, 0)).to_arrow_table()
+            rows = _checked(table, table.columns, rows)
+        self._append(table, rows)
+        return int(rows.num_rows)
+
+    def _stored(self, translator: Translator, table: Table, columns: list[Column], given: list[Expr]) -> str:
+        """Return the select list that turns the given expressions into a whole row of the table."""
+        if len(given) != len(columns):
+            raise OracleError(
+                *((947, "not enough values") if len(given) < len(columns) else (913, "too many values"))
+            )
+        by_name = {column.name: expr for column, expr in zip(columns, given, strict=True)}
+        parts = []
+        for number, column in enumerate(table.columns, 1):
+            value = by_name.get(column.name)
+            if value is None:
+                value = self.default(column)
+            parts.append(f"{ex.stored(value, column.type, column.name)} AS c{number}")
+        return ", ".join(parts)
+
+    def _append(self, table: Table, rows: pa.Table) -> None:
+        """Insert finished rows; ORA-00001 before anything is changed if a key is there already."""
+        with self._transaction.changing() as connection:
+            connection.register("new_rows", rows)
+            try:
+                _check_keys(connection, table)
+                connection.execute(f"INSERT INTO {table.physical} SELECT * FROM new_rows")
+            finally:
+                with contextlib.suppress(duckdb.Error):
+                    connection.unregister("new_rows")
+
+    def _update(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], row: int) -> int:
+        only(tree, "this", "expressions", "where", "hint")
+        translator, table, scope, where = self._target(stmt, tree, binds)
+        columns, parts = [], []
+        for number, assignment in enumerate(tree.expressions, 1):
+            if not isinstance(assignment, exp.EQ) or not isinstance(assignment.left, exp.Column):
+                raise unsupported("this form of SET")
+            name = identifier(assignment.left.this)
+            column = table.column(name)
+            if column is None:
+                raise OracleError(904, f'"{name}": invalid identifier', stmt.place(assignment.left.this))
+            value = translator.expression(assignment.right, scope)
+            columns.append(column)
+            parts.append(f"{ex.stored(value, column.type, name)} AS c{number}")
+        sql = f"SELECT {', '.join(parts)}, t.rowid AS place FROM {table.physical} AS t {where}"
+        with self._transaction.changing(storing=True) as connection:
+            rows = connection.sql(sql, params=bind_values(sql, binds, row)).to_arrow_table()
+            _checked(table, columns, rows)
+            connection.register("new_rows", rows)
+            try:
+                sets = ", ".join(
+                    f"{quote(column.name)} = n.c{number}" for number, column in enumerate(columns, 1)
+                )
+                connection.execute(
+                    f"UPDATE {table.physical} AS t SET {sets} FROM new_rows AS n WHERE t.rowid = n.place"
+                )
+            finally:
+                with contextlib.suppress(duckdb.Error):
+                    connection.unregister("new_rows")
+        return int(rows.num_rows)
+
+    def _delete(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], row: int) -> int:
+        only(tree, "this", "where", "hint")
+        _, table, _, where = self._target(stmt, tree, binds)
+        sql = (
+            f"DELETE FROM {table.physical} WHERE rowid IN (SELECT t.rowid FROM {table.physical} AS t {where})"
+        )
+        with self._transaction.changing() as connection:
+            answer = connection.execute(sql, bind_values(sql, binds, row) or None).fetchone()
+        return int(answer[0]) if answer else 0
+
+    def _target(
+        self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn]
+    ) -> tuple[Translator, Table, Scope, str]:
+        """Return what UPDATE and DELETE share: the table under the alias `t`, and the WHERE clause."""
+        translator = self._translator(stmt, _parameters(binds))
+        only(tree.this, "this", "db", "alias")
+        table = translator.find_table(tree.this)
+        assert table is not None
+        relation = translator.relation(table, "t")
+        if tree.this.args.get("alias"):
+            relation.name = identifier(tree.this.args["alias"].this)
+        scope = Scope([relation])
+        where = tree.args.get("where")
+        return translator, table, scope, f"WHERE {translator.condition(where.this, scope)}" if where else ""
+
+
+def _parameters(binds: Sequence[BindColumn]) -> list[Expr]:
+    return [bind_parameter(number, column.shape()) for number, column in enumerate(binds)]
+
+
+def _columns(stmt: Statement, table: Table, names: list[str], schema: exp.Expr) -> list[Column]:
+    if not names:
+        return list(table.columns)
+    columns = []
+    for name, node in zip(names, schema.expressions, strict=True):
+        column = table.column(name)
+        if column is None:
+            raise OracleError(904, f'"{name}": invalid identifier', stmt.place(node))
+        columns.append(column)
+    if len(set(names)) != len(names):
+        raise OracleError(957, "duplicate column name")
+    return columns
+
+
+def _checked(table: Table, columns: Sequence[Column], rows: pa.Table) -> pa.Table:
+    """Check finished values against the declarations: ORA-01400 or 01407 for NULL, ORA-12899 for length."""
+    for number, column in enumerate(columns, 1):
+        values = rows.column(f"c{number}")
+        place = f'"{table.owner}"."{table.name}"."{column.name}"'
+        if not column.nullable and values.null_count:
+            if len(columns) < len(rows.column_names):
+                raise OracleError(1407, f"cannot update ({place}) to NULL")
+            raise OracleError(1400, f"cannot insert NULL into ({place})")
+        if column.type.is_text:
+            in_chars = column.type.in_chars
+            longest = pc.max(pc.utf8_length(values) if in_chars else pc.binary_length(values)).as_py() or 0
+            if longest > column.type.length:
+                raise OracleError(
+                    12899,
+                    f"value too large for column {place} (actual: {longest}, maximum: {column.type.length})",
+                )
+    return rows
+
+
+def _check_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Look for primary keys of `new_rows` that occur twice or are in the table."""
+    if not table.primary_key:
+        return
+    places = {column.name: f"c{number}" for number, column in enumerate(table.columns, 1)}
+    new = ", ".join(places[name] for name in table.primary_key)
+    same = " AND ".join(f"t.{quote(name)} = n.{places[name]}" for name in table.primary_key)
+    twice = f"SELECT 1 FROM new_rows GROUP BY {new} HAVING count(*) > 1 LIMIT 1"
+    there = (
+        f"SELECT 1 FROM new_rows AS n WHERE EXISTS (SELECT 1 FROM {table.physical} AS t WHERE {same}) LIMIT 1"
+    )
+    if connection.execute(twice).fetchone() or connection.execute(there).fetchone():
+        raise OracleError(1, f"unique constraint ({table.owner}.{table.constraint}) violated")
