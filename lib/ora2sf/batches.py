@@ -43,6 +43,8 @@ class BatchWriter:
         key: the column of the external id.
         batch_size: rows in a file; every file but the last is full unless ``max_bytes`` cuts it.
         max_bytes: bytes in a file before compression.
+        parent: the column of the parent, whose rows come one after the other and stay in one file; only a parent with
+            more rows than a file may have is cut.
     """
 
     def __init__(
@@ -53,26 +55,51 @@ class BatchWriter:
         key: str,
         batch_size: int,
         max_bytes: int = MAX_BYTES,
+        parent: str | None = None,
     ) -> None:
         self._folder, self._stem, self._header, self._key = folder, stem, header, key
         self._batch_size, self._max_bytes = batch_size, max_bytes
         self._head = (",".join(header) + "\n").encode()
+        self._parent = parent
+        self._held: list[pl.DataFrame] = []
         self._open: _OpenFile | None = None
         self.batches: list[Batch] = []
 
     def add(self, rows: pl.DataFrame) -> None:
         """Adds rows; a file that is full is closed and the next one begun."""
+        rows = rows.select(self._header)
+        if self._parent is None:
+            self._write(rows)
+        elif rows.height:
+            self._add_parents(rows, self._parent)
+
+    def _add_parents(self, rows: pl.DataFrame, parent: str) -> None:
+        """Writes the parents that are complete; the last one may go on in the rows to come."""
+        last = _starts(rows, parent)[-1]
+        if last or (self._held and self._held[0][parent][0] != rows[parent][0]):
+            self._write(pl.concat([*self._held, rows.head(last)]))
+            self._held = []
+        self._held.append(rows.slice(last))
+        if (
+            sum(part.height for part in self._held) >= self._batch_size
+        ):  # it does not fit into one file anyway
+            self._write(pl.concat(self._held))
+            self._held = []
+
+    def _write(self, rows: pl.DataFrame) -> None:
         while rows.height:
             file = self._open = self._open or _OpenFile(self._path(len(self.batches) + 1), self._head)
-            taken = file.take(
-                rows.head(self._batch_size - file.rows).select(self._header), self._key, self._max_bytes
-            )
+            room = _cut(rows, self._batch_size - file.rows, self._parent, whole=file.rows > 0)
+            taken = file.take(room, self._key, self._max_bytes, self._parent) if room.height else 0
             rows = rows.slice(taken)
             if file.rows == self._batch_size or taken == 0:
                 self._close(file)
 
     def finish(self) -> list[Batch]:
         """Closes the last file and returns all of them."""
+        if self._held:
+            self._write(pl.concat(self._held))
+            self._held = []
         if self._open:
             self._close(self._open)
         return self.batches
@@ -113,7 +140,7 @@ class _OpenFile:
         self.first_key = self.last_key = ""
         self._write(head)
 
-    def take(self, rows: pl.DataFrame, key: str, max_bytes: int) -> int:
+    def take(self, rows: pl.DataFrame, key: str, max_bytes: int, parent: str | None) -> int:
         """Writes as many of the rows as fit and returns their number."""
         block = encode(rows)
         while self.bytes + len(block) > max_bytes:
@@ -124,7 +151,9 @@ class _OpenFile:
                     f"The row with key {rows[key][0]} has {len(block):,} bytes: more than a batch may have.",
                     "Leave a long text field out of the table file, or raise the limit of bytes.",
                 )
-            rows = rows.head(rows.height // 2)
+            rows = _cut(rows, rows.height // 2, parent, whole=self.rows > 0)
+            if not rows.height:
+                return 0
             block = encode(rows)
         self._write(block)
         self.first_key = self.first_key if self.rows else rows[key][0]
@@ -146,6 +175,23 @@ class _OpenFile:
         with self._part.open("rb") as done:
             os.fsync(done.fileno())
         self._part.replace(self.path)
+
+
+def _cut(rows: pl.DataFrame, count: int, parent: str | None, *, whole: bool) -> pl.DataFrame:
+    """The first rows, ``count`` at most, and none of a parent whose rows go on behind them.
+
+    A parent that alone has more rows is cut, unless ``whole`` says that it gets a file of its own; then there are none.
+    """
+    if parent is None or count >= rows.height:
+        return rows.head(count)
+    fitting = [start for start in _starts(rows.head(count + 1), parent) if start]
+    return rows.head(fitting[-1] if fitting else 0 if whole else count)
+
+
+def _starts(rows: pl.DataFrame, parent: str) -> list[int]:
+    """Where the rows of each parent start; every row without a parent stands alone."""
+    differs = rows[parent] != rows[parent].shift(1)
+    return [0, *(at for at in differs.fill_null(value=True).arg_true().to_list() if at)]
 
 
 def encode(rows: pl.DataFrame) -> bytes:
@@ -266,7 +312,7 @@ class RejectedFile:
     HEADER = ("row", "key", "field", "rule", "value", "also")
 
     def __init__(self, path: Path) -> None:
-        self._path, self._part = path, path.with_name(path.name + ".part")
+        self.path, self._part = path, path.with_name(path.name + ".part")
         self._stream: TextIO = self._part.open("w", encoding="utf-8", newline="")
         # everything quoted: csv leaves a lone CR unquoted otherwise
         self._csv = csv.writer(self._stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -284,7 +330,7 @@ class RejectedFile:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
-        self._part.replace(self._path)
+        self._part.replace(self.path)
 
     def abandon(self) -> None:
         """Lets go of the file; it never gets its name."""

@@ -19,29 +19,35 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from polars import selectors as cs
 
-from ora2sf.errors import PreflightError
-from ora2sf.tables import (
+from ora2sf.errors import ConversionError, PreflightError
+from ora2sf.fields import (
     DATE_MASKS,
     EARLIEST,
+    EMAIL,
     LATEST,
     SET_NULL,
     AnyField,
     BooleanField,
+    CodeField,
     ConstantField,
     DateField,
     DateTimeField,
     DecimalField,
+    EmailField,
     IntegerField,
     KeyField,
+    LookupField,
+    PhoneField,
     PicklistField,
-    TableConfig,
     TextField,
-    source_columns,
+    UrlField,
 )
+from ora2sf.tables import TableConfig
 
 _TRUE = ("1", "Y", "T", "YES", "TRUE")
 _FALSE = ("0", "N", "F", "NO", "FALSE")
 _NUMBER_TEXT = re.compile(r"0|-?([1-9][0-9]*|(0|[1-9][0-9]*)\.[0-9]*[1-9])")
+_CONTROL = r"[\x00-\x1f\x7f]"
 _ROW = "__row"
 _READS_AS_NULL = f"{SET_NULL} would be read as an order to empty the field"
 #: The time zone tables that polars carries know no daylight saving from this year on.
@@ -140,7 +146,8 @@ class Converter:
                 f"The table file does not fit the source: {listed}.",
                 f"Correct these fields in the table file of {config.table}.",
             )
-        self._select = [rule.text.alias(spec.field) for spec, rule in rules]
+        self._failing = {spec.field for spec in config.fields if spec.on_misfit == "fail"}
+        self._select = [rule.text.alias(spec.header) for spec, rule in rules]
         self._misfits = [
             (spec, name, flag := f"!{spec.field}!{name}", expr.fill_null(value=False).alias(flag))
             for spec, rule in rules
@@ -161,7 +168,7 @@ class Converter:
         rules: list[tuple[AnyField, _Rule]] = []
         problems: dict[str, str] = {}
         for spec in config.fields:
-            if missing := [name for name in source_columns(spec) if name not in columns]:
+            if missing := [name for name in spec.source if name not in columns]:
                 problems[spec.field] = f"no column {', '.join(missing)}"
                 continue
             try:
@@ -183,7 +190,18 @@ class Converter:
         good = ~bad
         counts = Counter({key: int((out[name] & good).sum()) for key, name, _ in self._changes})
         rejected = self._rejected(batch.filter(bad), out.filter(bad)) if bad.any() else []
+        self._stop_at(rejected)
         return Converted(staged.filter(good) if rejected else staged, rejected, +counts)
+
+    def _stop_at(self, rejected: list[Rejected]) -> None:
+        """Ends the extraction at the first row whose fault is of a field with ``on_misfit = "fail"``."""
+        for one in rejected:
+            named = {one.field, *(part.partition(":")[0] for part in one.also.split("; "))}
+            if stopping := sorted(named & self._failing):
+                raise ConversionError(
+                    f"Row {one.row:,} (key {one.key or 'unknown'}): {stopping[0]} does not fit: {one.rule}; value {one.value!r}.",
+                    f'Correct the source, or change on_misfit = "fail" of {stopping[0]} in the table file.',
+                )
 
     def _rejected(self, source: pl.DataFrame, out: pl.DataFrame) -> list[Rejected]:
         # as text, because Python knows no year before 1
@@ -211,10 +229,14 @@ def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Share
             return _Rule(pl.lit(spec.value))
         case KeyField():
             return _key(spec, columns)
+        case LookupField():
+            return _lookup(spec, columns)
     column = columns[spec.column]
     match spec:
         case TextField():
             rule = _text(column, spec)
+        case CodeField() | EmailField() | PhoneField() | UrlField():
+            rule = _short_text(column, spec)
         case IntegerField():
             rule = _integer(column, spec)
         case DecimalField():
@@ -235,13 +257,30 @@ def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Share
 def _key(spec: KeyField, columns: dict[str, _Column]) -> _Rule:
     parts = [columns[name].text() for name in spec.columns]
     text = pl.concat_str(parts, separator=spec.separator, ignore_nulls=False)
-    misfits = {
-        "empty key": text.is_null() | (text == ""),
-        f"longer than {spec.length} characters": _longer(text, spec.length),
-        "a key must not hold control characters": text.str.contains(r"[\x00-\x1f\x7f]"),
+    misfits = {"empty key": text.is_null() | (text == "")} | _not_plain(text, spec.length)
+    return _Rule(text, misfits)
+
+
+def _lookup(spec: LookupField, columns: dict[str, _Column]) -> _Rule:
+    """The external id of the record that is referred to, made as that record's own key is made."""
+    parts = [columns[name].text() for name in spec.source]
+    text = pl.concat_str(parts, separator=spec.separator, ignore_nulls=False)
+    misfits = _not_plain(text, spec.length)
+    if len(parts) > 1:
+        some = pl.any_horizontal([part.is_not_null() for part in parts])
+        misfits["some parts of the reference are empty"] = some & text.is_null()
+    if spec.required:
+        misfits["required, but empty"] = pl.all_horizontal([part.is_null() for part in parts])
+    return _Rule(text, misfits)
+
+
+def _not_plain(text: pl.Expr, length: int) -> dict[str, pl.Expr]:
+    """How a short text of one line may not fit."""
+    return {
+        f"longer than {length} characters": _longer(text, length),
+        "holds a control character": text.str.contains(_CONTROL),
         _READS_AS_NULL: text == SET_NULL,
     }
-    return _Rule(text, misfits)
 
 
 def _settle(spec: AnyField, rule: _Rule) -> _Rule:
@@ -328,6 +367,22 @@ def _text(column: _Column, spec: TextField) -> _Rule:
         misfits[too_long] = _longer(text, spec.length)
     misfits["holds a NUL character"] = text.str.contains("\0", literal=True)
     misfits[_READS_AS_NULL] = text == SET_NULL
+    return _Rule(text, misfits, changes)
+
+
+def _short_text(column: _Column, spec: CodeField | EmailField | PhoneField | UrlField) -> _Rule:
+    """Text of one line; blanks around it go, and are counted."""
+    raw = column.text()
+    text = raw.str.strip_chars()
+    text = pl.when(text != "").then(text)
+    changes = {"blanks around it left out": raw != text.fill_null("")}
+    if isinstance(spec, CodeField) and spec.width:
+        short = text.str.contains(r"^[0-9]+$") & (text.str.len_bytes() < spec.width)
+        changes["leading zeros given back"] = short
+        text = pl.when(short).then(text.str.zfill(spec.width)).otherwise(text)
+    misfits = _not_plain(text, spec.length)
+    if isinstance(spec, EmailField):
+        misfits["is not an e-mail address"] = ~text.str.contains(f"^({EMAIL})$")
     return _Rule(text, misfits, changes)
 
 
@@ -466,12 +521,7 @@ def _picklist(column: _Column, spec: PicklistField) -> _Rule:
     )
     return _Rule(
         value,
-        {
-            "not in the value map": text.is_not_null() & value.is_null(),
-            f"longer than {spec.length} characters": _longer(value, spec.length),
-            "holds a control character": value.str.contains(r"[\x00-\x1f\x7f]"),
-            _READS_AS_NULL: value == SET_NULL,
-        },
+        {"not in the value map": text.is_not_null() & value.is_null()} | _not_plain(value, spec.length),
     )
 
 
@@ -501,10 +551,7 @@ def _first_to_overflow(held: int, scale: int) -> Decimal | float:
 
 
 def _shown(row: dict[str, object], spec: AnyField) -> str:
-    if isinstance(spec, ConstantField):
-        return ""
-    names = spec.columns if isinstance(spec, KeyField) else (spec.column,)
-    return " | ".join(_plain(row[name]) for name in names)
+    return " | ".join(_plain(row[name]) for name in spec.source)
 
 
 def _plain(value: object) -> str:

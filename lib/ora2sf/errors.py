@@ -10,6 +10,7 @@ Ora2sfError
 │   ├── TargetError       Salesforce refuses a request
 │   │   └── NotFoundError the record or resource does not exist
 │   ├── PreflightError    the table file does not fit the source or the target
+│   ├── ConversionError   a value does not fit, or too many do not, where the table file says that it must stop
 │   ├── RunFolderError    the run's folder cannot be used
 │   ├── LedgerError       a move that the ledger does not allow
 │   └── BalanceError      the books do not balance
@@ -84,6 +85,10 @@ class NotFoundError(TargetError):
 
 class PreflightError(FinalError):
     """The table file does not fit the source or the target; every problem is listed."""
+
+
+class ConversionError(FinalError):
+    """A value does not fit, or too many do not, where the table file says that the extraction must stop."""
 
 
 class RunFolderError(FinalError):

@@ -20,16 +20,18 @@ import pyarrow.parquet as pq
 
 from ora2sf.batches import BatchWriter, RejectedFile, without_rows
 from ora2sf.convert import Converted, Converter, Rejected
-from ora2sf.errors import RunFolderError
+from ora2sf.errors import ConversionError, RunFolderError
+from ora2sf.fields import DecimalField
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
-from ora2sf.tables import DecimalField, TableConfig
+from ora2sf.tables import TableConfig
 
 _WORKERS = 2
 _AHEAD = 3
 _SAMPLE = 3
 _MEMORY_LIMIT = "512MB"
 _LOSERS_AT_ONCE = 10_000
+_ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
 #: ``position`` is the row's place among the staged rows, from 0; null for a row that was rejected.
 _KEY_COLUMNS: list[pa.Field[Any]] = [
     pa.field("row", pa.int64()),
@@ -183,15 +185,41 @@ class _Stage:
 
     def _new_writer(self, stem: str) -> BatchWriter:
         config = self._config
-        return BatchWriter(self._data, stem, config.header, config.external_id_field, self._batch_size)
+        parent = config.parent_field.header if config.parent_field else None
+        return BatchWriter(
+            self._data, stem, config.header, config.external_id_field, self._batch_size, parent=parent
+        )
 
     def add(self, done: Converted) -> None:
         """Takes one converted batch, in reading order."""
         self.rows_read += done.staged.height + len(done.rejected)
         self._reject(done.rejected)
         self.changed.update(done.changed)
+        self._check_limits()
         self._writer.add(done.staged)
         self._note_keys(done)
+
+    def _check_limits(self, *, ended: bool = False) -> None:
+        """Stops the extraction when more rows are rejected than the table file allows."""
+        rejected, limit, share = (
+            self.rejected.rows,
+            self._config.max_rejected,
+            self._config.max_rejected_share,
+        )
+        judged = ended or self.rows_read >= _ENOUGH_TO_JUDGE
+        allowed = None if limit is None else f"max_rejected = {limit:,}"
+        if limit is not None and rejected <= limit:
+            allowed = None
+        if allowed is None and share is not None and judged and rejected > share * self.rows_read:
+            allowed = f"max_rejected_share = {share:g}"
+        if allowed:
+            (name, rule), most = self.reasons.most_common(1)[0]
+            self.rejected.finish()
+            raise ConversionError(
+                f"{rejected:,} of {self.rows_read:,} rows are rejected, more than {allowed} allows; "
+                f"most often {name}: {rule} ({most:,} rows).",
+                f"Read them in {self.rejected.path}, correct the source or the table file, or raise the limit there.",
+            )
 
     def _note_keys(self, done: Converted) -> None:
         """Notes the keys of all rows: a rejected row still decides that the others with its key do not count.
@@ -223,6 +251,7 @@ class _Stage:
         if (first := next(losers, None)) is not None:
             batches = self._recut(batches, itertools.chain([first], losers))
         self._keys_path.unlink()
+        self._check_limits(ended=True)
         self.rejected.finish()
         return batches
 

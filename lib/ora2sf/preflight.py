@@ -9,34 +9,45 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from ora2sf.convert import unusable
-from ora2sf.oracle import SourceColumn
-from ora2sf.tables import (
+from ora2sf.fields import (
     SET_NULL,
     AnyField,
+    CodeField,
     ConstantField,
     DecimalField,
+    EmailField,
     IntegerField,
     KeyField,
+    LookupField,
+    PhoneField,
     PicklistField,
-    StatusRecord,
-    TableConfig,
     TextField,
-    source_columns,
+    UrlField,
 )
+from ora2sf.oracle import SourceColumn
+from ora2sf.tables import StatusRecord, TableConfig
 
 _TEXTUAL = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "combobox", "multipicklist"})
 _NUMERIC = frozenset({"double", "currency", "percent"})
 #: Types whose length is a limit for the text.
 _SIZED = frozenset({"string", "textarea", "email", "phone", "url"})
+_NO_TARGETS: Mapping[str, Mapping[str, Any] | None] = MappingProxyType({})
+_LENGTHS = (KeyField, TextField, CodeField, EmailField, PhoneField, UrlField, PicklistField)
 _FITS = {
     "key": _TEXTUAL,
+    "lookup": frozenset({"reference"}),
     "text": _TEXTUAL | {"reference", "id"},
+    "code": _TEXTUAL,
+    "email": frozenset({"email", "string", "textarea"}),
+    "phone": frozenset({"phone", "string", "textarea"}),
+    "url": frozenset({"url", "string", "textarea"}),
     "integer": _NUMERIC | {"int"} | _TEXTUAL,
     "decimal": _NUMERIC | _TEXTUAL,
     "boolean": frozenset({"boolean"}),
@@ -73,16 +84,24 @@ class Preflight:
         ]
 
 
-def check(config: TableConfig, columns: Mapping[str, SourceColumn], describe: Mapping[str, Any]) -> Preflight:
+def check(
+    config: TableConfig,
+    columns: Mapping[str, SourceColumn],
+    describe: Mapping[str, Any],
+    targets: Mapping[str, Mapping[str, Any] | None] = _NO_TARGETS,
+) -> Preflight:
     """Compares a table file with what Oracle and Salesforce say.
 
     Args:
         columns: the source's columns by name.
         describe: Salesforce's describe of the object.
+        targets: the describe of every object that a lookup refers to; None where there is no such object.
     """
     fields = {entry["name"]: entry for entry in describe.get("fields", ())}
     unfit = _unfit(config, columns)
-    lines = tuple(_line(config, spec, columns, fields, unfit.get(spec.field)) for spec in config.fields)
+    lines = tuple(
+        _line(config, spec, columns, fields, unfit.get(spec.field), targets) for spec in config.fields
+    )
     return Preflight(lines, tuple(_of_object(config, describe, fields)))
 
 
@@ -106,12 +125,14 @@ def _line(
     columns: Mapping[str, SourceColumn],
     fields: Mapping[str, Any],
     unfit: str | None,
+    targets: Mapping[str, Mapping[str, Any] | None],
 ) -> Line:
-    names = source_columns(spec)
+    names = spec.source
     found = fields.get(spec.field)
     problems = [
         *(_of_columns(names, columns) or filter(None, [unfit])),
         *_of_field(config, spec, found, fields),
+        *(_of_lookup(spec, found, targets) if isinstance(spec, LookupField) and found else ()),
     ]
     return Line(
         source=" + ".join(names) or "(constant)",
@@ -157,9 +178,35 @@ def _of_field(
     yield from _of_size(spec, found)
 
 
+def _of_lookup(
+    spec: LookupField, found: Mapping[str, Any], targets: Mapping[str, Mapping[str, Any] | None]
+) -> Iterator[str]:
+    """Rules of relationship columns
+    (https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/datafiles_csv_rel_field_header_row.htm).
+    """
+    refers = list(found.get("referenceTo") or ())
+    if refers and spec.object not in refers:
+        yield f"it refers to {', '.join(refers)}, not to {spec.object}"
+    if (name := found.get("relationshipName")) and name != spec.relationship_name:
+        yield f'its relationship is called {name}: write relationship = "{name}"'
+    if refers and spec.polymorphic != (len(refers) > 1):
+        yield f"it refers to {len(refers)} object(s): write polymorphic = {str(len(refers) > 1).lower()}"
+    target = targets.get(spec.object)
+    if target is None:
+        if spec.object in targets:
+            yield f"Salesforce has no object {spec.object}, or the run-as user may not see it"
+        return
+    known = {entry["name"]: entry for entry in target.get("fields", ())}
+    key = known.get(spec.external_id_field)
+    if key is None:
+        yield f"{spec.object} has no field {spec.external_id_field}{_near(spec.external_id_field, known)}"
+    elif not (key.get("externalId") or key.get("idLookup")):
+        yield f"{spec.external_id_field} of {spec.object} is not an External ID, so rows cannot be referred to by it"
+
+
 def _of_size(spec: AnyField, found: Mapping[str, Any]) -> Iterator[str]:
     kept = int(found.get("length") or 0) if found["type"] in _SIZED else 0
-    if isinstance(spec, TextField | KeyField | PicklistField) and 0 < kept < spec.length:
+    if isinstance(spec, _LENGTHS) and 0 < kept < spec.length:
         yield f"length = {spec.length}, but Salesforce keeps {kept} characters"
     if isinstance(spec, ConstantField) and 0 < kept < len(spec.value):
         yield f"the value has {len(spec.value)} characters, but Salesforce keeps {kept}"
@@ -182,8 +229,7 @@ def _written(spec: AnyField) -> set[str]:
     if isinstance(spec, ConstantField):
         return {spec.value} - {"", SET_NULL}
     mapped = set((spec.values or {}).values()) if isinstance(spec, PicklistField) else set()
-    default = None if isinstance(spec, KeyField) else spec.default
-    return mapped | ({default} if default else set())
+    return mapped | ({spec.default} if spec.default else set())
 
 
 def _of_object(config: TableConfig, describe: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]:

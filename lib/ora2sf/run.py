@@ -31,13 +31,14 @@ from ora2sf.errors import (
     SourceError,
     TransientError,
 )
+from ora2sf.fields import AnyField, LookupField
 from ora2sf.ledger import Attempt, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
-from ora2sf.tables import AnyField, TableConfig, source_columns
+from ora2sf.tables import TableConfig
 
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
@@ -193,7 +194,7 @@ class Run:
             PreflightError: there are problems; the status record says Failed.
         """
         with self._guarded():
-            found = preflight.check(self.config, self._columns, self._target)
+            found = preflight.check(self.config, self._columns, self._target, self._lookup_targets())
             problems = found.all_problems()
             if self.config.status:
                 problems += preflight.check_status(
@@ -224,6 +225,17 @@ class Run:
         return Shown(
             f"The table file fits: {len(rows)} fields from Oracle to {self.config.object}.", rows, "good"
         )
+
+    def _lookup_targets(self) -> dict[str, dict[str, Any] | None]:
+        """The describe of every object that a lookup refers to; None where there is none."""
+        targets: dict[str, dict[str, Any] | None] = {}
+        for spec in self.config.fields:
+            if isinstance(spec, LookupField) and spec.object not in targets:
+                try:
+                    targets[spec.object] = self.client.describe(spec.object)
+                except NotFoundError:
+                    targets[spec.object] = None
+        return targets
 
     @cached_property
     def _columns(self) -> dict[str, SourceColumn]:
@@ -680,13 +692,13 @@ def _mark(check: reconcile.Check) -> str:
 
 
 def _side_by_side(spec: AnyField, sample: extraction_step.Sample) -> dict[str, Any]:
-    names = source_columns(spec)
+    names = spec.source
     line: dict[str, Any] = {"field": spec.field, "source": " + ".join(names)}
     for i in range(sample.after.height):
         if sample.before.height:
             values = [sample.before[name][i] for name in names]
             line[f"before {i + 1}"] = values[0] if len(values) == 1 else " | ".join(map(str, values))
-        line[f"after {i + 1}"] = sample.after[spec.field][i]
+        line[f"after {i + 1}"] = sample.after[spec.header][i]
     return line
 
 

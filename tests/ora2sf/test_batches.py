@@ -233,3 +233,51 @@ def test_a_rejected_value_can_be_read_back_whatever_it_holds(tmp_path_factory, v
     assert tuple(header) == RejectedFile.HEADER
     assert rows == [[str(n), f"k{n}", "V__c", "rule", value, "also"] for n, value in enumerate(values)]
     assert file.rows == len(values)
+
+
+def by_parents(folder: Path, parents: list[str | None], batch_size: int, **limits: int) -> list[list[str]]:
+    """Writes one row for each parent given, in pieces; returns the parents of each file."""
+    rows = frame([(f"{n:05d}", parent) for n, parent in enumerate(parents)])
+    writer = BatchWriter(folder, "t", ("Key__c", "V__c"), "Key__c", batch_size, **limits, parent="V__c")
+    for part in rows.iter_slices(3):
+        writer.add(part)
+    batches = writer.finish()
+    read = [read_batch(folder / batch.file) for batch in batches]
+    assert pl.concat(read).equals(rows) if parents else not read
+    assert [batch.rows for batch in batches] == [one.height for one in read]
+    return [one["V__c"].to_list() for one in read]
+
+
+def test_the_rows_of_one_parent_stay_in_one_file(tmp_path):
+    files = by_parents(tmp_path, list("aabbbbccdee"), 5)
+    assert files == [list("aa"), list("bbbb"), list("ccdee")]
+
+
+def test_a_parent_with_more_rows_than_a_file_may_have_is_cut(tmp_path):
+    assert by_parents(tmp_path, list("abbbbbbbc"), 3) == [list("a"), list("bbb"), list("bb"), list("bbc")]
+
+
+def test_rows_without_a_parent_stand_alone(tmp_path):
+    files = by_parents(tmp_path, ["a", None, None, None, "b", "b"], 3)
+    assert files == [["a", None, None], [None, "b", "b"]]
+
+
+def test_a_limit_of_bytes_cuts_between_parents_too(tmp_path):
+    parents = [f"p{n // 300:03d}" for n in range(3000)]
+    files = by_parents(tmp_path, parents, 10_000, max_bytes=10_000)
+    assert len(files) > 3
+    assert sum(len(set(file)) for file in files) == len(set(parents))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    sizes=st.lists(st.integers(1, 9), max_size=12),
+    batch_size=st.integers(1, 12),
+)
+def test_no_parent_that_fits_into_a_file_is_cut(sizes, batch_size, tmp_path_factory):
+    parents = [f"p{n}" for n, size in enumerate(sizes) for _ in range(size)]
+    files = by_parents(tmp_path_factory.mktemp("b"), parents, batch_size)
+    assert all(len(file) <= batch_size for file in files)
+    for n, size in enumerate(sizes):
+        if size <= batch_size:
+            assert sum(f"p{n}" in file for file in files) == 1

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ora2sf.batches import encode
 from ora2sf.convert import Converted, Converter, unusable
-from ora2sf.errors import PreflightError
+from ora2sf.errors import ConversionError, PreflightError
 from ora2sf.tables import TableConfig
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -729,8 +729,8 @@ def test_a_composite_key_is_the_text_of_its_parts_and_lacks_none(rows):
     [
         (None, "empty key"),
         ("", "empty key"),
-        ("a\nb", "a key must not hold control characters"),
-        ("a\0", "a key must not hold control characters"),
+        ("a\nb", "holds a control character"),
+        ("a\0", "holds a control character"),
         ("x" * 256, "longer than 255 characters"),
         ("#N/A", "#N/A would be read as an order to empty the field"),
     ],
@@ -768,3 +768,102 @@ def test_every_field_that_its_column_cannot_feed_is_named_at_once():
         Converter(bad, schema, frozenset())
     for part in ("A__c", "B__c: column S", "without formats", "C__c: no column GONE"):
         assert part in str(caught.value)
+
+
+# --- codes, e-mail, telephone, web address ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "wanted"),
+    [
+        ({"type": "code"}, "0901001", ("staged", "0901001")),
+        ({"type": "code"}, " 042 ", ("staged", "042")),
+        ({"type": "code"}, "   ", ("staged", None)),
+        ({"type": "code", "width": 5}, "42", ("staged", "00042")),
+        ({"type": "code", "width": 5}, "0042A", ("staged", "0042A")),
+        ({"type": "code", "width": 2}, "123", ("staged", "123")),
+        ({"type": "code", "length": 3}, "1234", ("rejected", "longer than 3 characters")),
+        ({"type": "code"}, "1\n2", ("rejected", "holds a control character")),
+        ({"type": "email"}, "a.b+c@example.co.th", ("staged", "a.b+c@example.co.th")),
+        ({"type": "email"}, " a@example.com", ("staged", "a@example.com")),
+        ({"type": "email"}, "a@example", ("rejected", "is not an e-mail address")),
+        ({"type": "email"}, "a..b@example.com", ("rejected", "is not an e-mail address")),
+        ({"type": "email"}, "a@b.com; c@d.com", ("rejected", "is not an e-mail address")),
+        ({"type": "email"}, "ก@example.com", ("rejected", "is not an e-mail address")),
+        ({"type": "email", "on_misfit": "null"}, "nobody", ("staged", None)),
+        ({"type": "phone"}, "+66 2 123 4567 ext. 8", ("staged", "+66 2 123 4567 ext. 8")),
+        ({"type": "phone"}, "1" * 41, ("rejected", "longer than 40 characters")),
+        ({"type": "url"}, "https://example.com/?q=ก", ("staged", "https://example.com/?q=ก")),
+        ({"type": "url"}, "#N/A", ("rejected", "#N/A would be read as an order to empty the field")),
+    ],
+)
+def test_short_texts_lose_the_blanks_around_them_and_keep_everything_else(spec, value, wanted):
+    assert only(spec, value, pl.String) == wanted
+
+
+def test_a_code_from_a_number_gets_its_leading_zeros_back_and_they_are_counted():
+    done = convert({"type": "code", "width": 4}, [Decimal(7), Decimal(12345), None], NUMBER)
+    assert done.staged["V__c"].to_list() == ["0007", "12345", None]
+    assert done.changed == {("V__c", "leading zeros given back"): 1}
+
+
+# --- lookups ---------------------------------------------------------------------------------------------------------
+
+
+def look_up(rows: list[tuple[str | None, ...]], **entries: Any) -> Converted:
+    names = [f"C{n}" for n in range(len(rows[0]))]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").with_columns(
+        K=pl.int_range(pl.len()).cast(pl.String)
+    )
+    spec = {
+        "field": "Parent__c", "type": "lookup", "columns": names, "object": "P__c", "external_id_field": "Ext__c",
+    }  # fmt: skip
+    return Converter(config(spec | entries), dict(frame.schema), frozenset()).convert(frame, 1)
+
+
+def test_a_lookup_is_written_under_its_relationship_and_the_parents_external_id():
+    done = look_up([("A", "01"), (None, None)])
+    assert done.staged.columns == ["__row", "Key__c", "Parent__r.Ext__c"]
+    assert done.staged["Parent__r.Ext__c"].to_list() == ["A_01", None]
+
+
+@pytest.mark.parametrize(
+    ("entries", "header"),
+    [
+        ({"field": "AccountId"}, "Account.Ext__c"),
+        ({"field": "Owner", "relationship": "Owner"}, "Owner.Ext__c"),
+        ({"field": "WhoId", "polymorphic": True}, "P__c:Who.Ext__c"),
+    ],
+)
+def test_the_header_of_a_lookup_follows_salesforces_rules(entries, header):
+    assert look_up([("A",)], **entries).staged.columns[-1] == header
+
+
+@pytest.mark.parametrize(
+    ("entries", "row", "wanted"),
+    [
+        ({}, ("A", None), "some parts of the reference are empty"),
+        ({"on_misfit": "null"}, ("A", None), None),
+        ({"required": True}, (None, None), "required, but empty"),
+        ({"length": 3}, ("AB", "CD"), "longer than 3 characters"),
+        ({}, ("A", "1\n"), "holds a control character"),
+    ],
+)
+def test_a_reference_that_cannot_be_made_whole_rejects_its_row(entries, row, wanted):
+    done = look_up([row], **entries)
+    assert [one.rule for one in done.rejected] == ([wanted] if wanted else [])
+    assert done.staged["Parent__r.Ext__c"].to_list() == ([] if wanted else [None])
+
+
+def test_an_empty_reference_empties_the_field_when_told_so():
+    assert look_up([(None,)], null="#N/A").staged["Parent__r.Ext__c"].to_list() == ["#N/A"]
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+def test_a_field_that_must_not_fail_stops_the_conversion_with_row_field_rule_and_value():
+    with pytest.raises(ConversionError) as caught:
+        convert({"type": "text", "length": 2, "on_misfit": "fail"}, ["ab", "abc"], pl.String)
+    assert "Row 2 (key 1): V__c does not fit: longer than 2 characters; value 'abc'" in caught.value.what
+    assert "on_misfit" in caught.value.next_step

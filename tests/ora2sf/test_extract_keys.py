@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ora2sf.batches import read_batch
 from ora2sf.convert import Converter
+from ora2sf.errors import ConversionError
 from ora2sf.extract import _Stage, duplicates
 from ora2sf.ledger import Batch
 from ora2sf.tables import TableConfig
@@ -18,9 +19,10 @@ from ora2sf.tables import TableConfig
 POLICIES = ["first", "last", "reject_all"]
 
 
-def table(policy: str) -> TableConfig:
+def table(policy: str, **limits: Any) -> TableConfig:
     return TableConfig.model_validate(
-        {
+        limits
+        | {
             "table": "t",
             "object": "T__c",
             "external_id_field": "Key__c",
@@ -42,17 +44,20 @@ def stage(
     piece: int = 4,
     *,
     case_sensitive: bool = False,
+    **limits: Any,
 ) -> tuple[_Stage, list[Batch]]:
     """Stages rows of (key, value); a value that is no number is rejected by its rule."""
     schema: dict[str, pl.DataType] = {"K": pl.String(), "V": pl.String()}
-    convert = Converter(table(policy), schema, frozenset())
+    config = table(policy, **limits)
+    convert = Converter(config, schema, frozenset())
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    staged = _Stage(
-        table(policy), folder, folder / "t_rejected.csv", batch_size, case_sensitive=case_sensitive
-    )
-    for start in range(0, frame.height, piece):
-        staged.add(convert.convert(frame.slice(start, piece), start + 1))
-    return staged, staged.finish()
+    staged = _Stage(config, folder, folder / "t_rejected.csv", batch_size, case_sensitive=case_sensitive)
+    try:
+        for start in range(0, frame.height, piece):
+            staged.add(convert.convert(frame.slice(start, piece), start + 1))
+        return staged, staged.finish()
+    finally:
+        staged.abandon()
 
 
 def rows_of(folder: Path, batches: list[Batch]) -> list[tuple[str, str]]:
@@ -183,3 +188,30 @@ def test_losers_come_with_row_and_position_by_position(tmp_path, policy, wanted)
     keys.write_parquet(tmp_path / "keys.parquet")
     extra = {"first": [(7, 3)], "last": [], "reject_all": [(7, 3)]}[policy]
     assert list(duplicates(tmp_path / "keys.parquet", policy)) == sorted(wanted + extra, key=lambda r: r[1])
+
+
+TEN_WITH_TWO_BAD = [(str(n), n if n % 5 else "x") for n in range(1, 11)]
+
+
+def test_more_rejected_rows_than_allowed_stop_the_extraction_at_once_and_name_the_commonest_reason(tmp_path):
+    with pytest.raises(ConversionError) as caught:
+        stage(tmp_path, "reject_all", TEN_WITH_TWO_BAD, max_rejected=0)
+    assert caught.value.what == (
+        "1 of 8 rows are rejected, more than max_rejected = 0 allows; "
+        "most often V__c: is not a whole number (1 rows)."
+    )
+    assert str(tmp_path / "t_rejected.csv") in caught.value.next_step
+    assert [rule for _, _, rule in refused(tmp_path)] == ["is not a whole number"]
+
+
+def test_as_many_rejected_rows_as_allowed_are_no_reason_to_stop(tmp_path):
+    assert stage(tmp_path, "reject_all", TEN_WITH_TWO_BAD, max_rejected=2)[0].rejected.rows == 2
+    assert stage(tmp_path, "reject_all", TEN_WITH_TWO_BAD, max_rejected_share=0.2)[0].rejected.rows == 2
+
+
+def test_a_share_of_rejected_rows_is_judged_at_the_end_with_duplicate_keys(tmp_path):
+    rows = [*TEN_WITH_TWO_BAD, ("1", 1)]
+    with pytest.raises(
+        ConversionError, match=r"4 of 11 rows are rejected, more than max_rejected_share = 0.3"
+    ):
+        stage(tmp_path, "reject_all", rows, max_rejected_share=0.3)

@@ -205,3 +205,44 @@ def test_the_status_record_names_what_its_object_lacks():
         "status: TMS_Daily_Sales_File__c has no field TMS_Busines_Type__c (did you mean TMS_Business_Type__c?)",
         "status: TMS_External_File_Ref__c is not an External ID",
     ]
+
+
+LOOKUP = {
+    "field": "V__c", "type": "lookup", "columns": ["V"], "object": "P__c", "external_id_field": "Key__c",
+}  # fmt: skip
+REFERENCE = sf_field("V__c", "reference", referenceTo=["P__c"], relationshipName="V__r")
+PARENT = describe()
+
+
+@pytest.mark.parametrize(
+    ("spec", "found", "target", "said"),
+    [
+        ({}, REFERENCE, PARENT, []),
+        ({}, sf_field("V__c", "string", length=18), PARENT, ["a lookup does not fit a field of type string"]),
+        ({}, REFERENCE | {"referenceTo": ["Q__c"]}, PARENT, ["it refers to Q__c, not to P__c"]),
+        ({}, REFERENCE | {"relationshipName": "W__r"}, PARENT, ['write relationship = "W__r"']),
+        ({"relationship": "W__r"}, REFERENCE | {"relationshipName": "W__r"}, PARENT, []),
+        ({}, REFERENCE | {"referenceTo": ["P__c", "Q__c"]}, PARENT, ["2 object(s): write polymorphic = true"]),
+        ({"polymorphic": True}, REFERENCE, PARENT, ["1 object(s): write polymorphic = false"]),
+        ({}, REFERENCE, None, ["Salesforce has no object P__c"]),
+        ({"external_id_field": "Kee__c"}, REFERENCE, PARENT, ["P__c has no field Kee__c (did you mean Key__c?)"]),
+        ({}, REFERENCE, {"fields": [KEY | {"externalId": False}]}, ["Key__c of P__c is not an External ID"]),
+    ],
+)  # fmt: skip
+def test_a_lookup_fits_only_a_reference_to_an_object_with_that_external_id(spec, found, target, said):
+    listed = check(config(LOOKUP | spec), COLUMNS, describe(found), {"P__c": target}).all_problems()
+    assert len(listed) == len(said)
+    assert all(wanted in problem for wanted, problem in zip(said, listed, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fitting"),
+    [("email", "email"), ("phone", "phone"), ("url", "url"), ("code", "string")],
+)
+def test_the_kinds_of_short_text_fit_their_own_field_and_its_length(kind, fitting):
+    assert problems({"type": kind, "length": 40}, sf_field("V__c", fitting, length=40)) == []
+    assert (
+        "Salesforce keeps 39"
+        in problems({"type": kind, "length": 40}, sf_field("V__c", fitting, length=39))[0]
+    )
+    assert "does not fit" in problems({"type": kind}, sf_field("V__c", "double", precision=18))[0]

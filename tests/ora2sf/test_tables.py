@@ -116,8 +116,8 @@ def test_a_table_file_must_say_its_own_name(tmp_path):
         ('table = "OWNER.T"', 'table = "T"\nsql = "SELECT 1"', ["give either table"]),
         ("length = 10", "lenght = 10", ["fields[2].lenght (V__c, line 14)", "did you mean length? allowed: field, column"]),
         ("length = 10", "length = 0", ["fields[2].length (V__c, line 14)", "greater than 0"]),
-        ('type = "text"', 'type = "txt"', ["fields[2] (V__c, line 14)", "unknown type 'txt'; allowed: key, text, integer"]),
-        ('type = "text"', "", ["fields[2] (V__c, line 14)", "type is missing; allowed: key, text"]),
+        ('type = "text"', 'type = "txt"', ["fields[2] (V__c, line 14)", "unknown type 'txt'; allowed: key, lookup, text, code"]),
+        ('type = "text"', "", ["fields[2] (V__c, line 14)", "type is missing; allowed: key, lookup, text"]),
         ('field = "V__c"', 'field = "V,c"', ["fields[2].field (V,c, line 14)", "letters, digits and _"]),
         ('field = "V__c"', 'field = "Key__c"', ["fields mapped twice: Key__c"]),
         ('type = "key"\ncolumns = ["k"]', 'type = "text"\ncolumn = "k"\nlength = 1', ["exactly one entry", "found: none"]),
@@ -151,7 +151,7 @@ def test_all_errors_of_a_table_file_are_listed_at_once(tmp_path):
         ({"type": "text", "length": 5, "on_misfit": "null", "required": True}, "contradicts required"),
         (
             {"type": "decimal", "on_misfit": "truncate"},
-            'is for type = "text"; allowed: reject, null, default',
+            'is for type = "text"; allowed: reject, fail, null, default',
         ),
         ({"type": "decimal", "precision": 2, "scale": 3}, "scale = 3 is more than precision = 2"),
         ({"type": "date", "formats": ["MM/DD/YYYY"]}, "allowed: DD/MM/YYYY, "),
@@ -163,6 +163,8 @@ def test_all_errors_of_a_table_file_are_listed_at_once(tmp_path):
         ({"type": "picklist", "values": {"1": "#N/A"}}, "does not fit"),
         ({"type": "picklist", "values": {"1": "a\nb"}}, "no line break"),
         ({"type": "picklist", "length": 2, "values": {"1": "abc"}}, "1 to 2 characters"),
+        ({"type": "code", "length": 3, "width": 4}, "width = 4 is more than length = 3"),
+        ({"type": "email", "length": 81}, "less than or equal to 80"),
     ],
 )
 def test_a_contradiction_in_a_field_is_refused(entries, said):
@@ -187,6 +189,9 @@ def test_a_contradiction_in_a_field_is_refused(entries, said):
         ({"type": "date"}, "1600-01-01", "like 2025-12-31"),
         ({"type": "datetime"}, "2025-12-31 00:00:00", "like 2025-12-31T23:59:59.000Z"),
         ({"type": "picklist"}, "a\tb", "tabulator"),
+        ({"type": "code"}, " 1", "no blanks around it"),
+        ({"type": "email"}, "nobody", "like name@example.com"),
+        ({"type": "phone", "length": 3}, "1234", "1 to 3 characters"),
     ],
 )
 def test_a_default_that_does_not_fit_itself_is_refused(entries, default, said):
@@ -242,3 +247,55 @@ def test_every_mask_is_in_the_documentation_of_allowed_masks():
     message = complaint(type="date", formats=["DD.MM.YY"])
     for mask in DATE_MASKS:
         assert mask in message
+
+
+LOOKUP = """
+[[fields]]
+field = "Parent__c"
+type = "lookup"
+columns = ["p", "q"]
+object = "P__c"
+external_id_field = "Ext__c"
+"""
+ORDERED = GOOD.replace('table = "OWNER.T"', 'table = "OWNER.T"\norder_by = ["Q", "p DESC", "K"]') + LOOKUP
+
+
+def with_keys(*lines: str) -> str:
+    """The table file with a lookup, an order by its columns, and these keys at its top."""
+    return "\n".join(lines) + ORDERED
+
+
+def test_the_rows_of_a_parent_are_known_by_its_lookup(tmp_path):
+    config = load(tmp_path, with_keys('parent = "Parent__c"'))
+    assert config.parent_field is not None
+    assert config.parent_field.header == "Parent__r.Ext__c"
+    assert config.header == ("Key__c", "V__c", "Parent__r.Ext__c")
+    assert config.columns == ("K", "V", "P", "Q")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_keys('parent = "V__c"'), "parent = 'V__c' is no field with type = \"lookup\"; there are: Parent__c"),
+        (with_keys('parent = "Parent__c"').replace('"Q", ', ""), "must begin with the columns of parent"),
+        (with_keys('window = { column = "d", type = "text" }'), 'type = "text" and format = "…" go together'),
+        (with_keys('window = { column = "d", type = "date", format = "YYYYMMDD" }'), "go together"),
+        (with_keys('window = { column = "d", type = "text", format = "MM" }'), "allowed: DD/MM/YYYY"),
+        (with_keys('window = { column = "d", kind = "date" }'), "window.kind: there is no such key; allowed: column"),
+        (with_keys("max_rejected = -1"), "max_rejected (line 1): Input should be greater than or equal to 0"),
+        (with_keys("max_rejected_share = 1.5"), "less than 1"),
+        (ORDERED.replace('field = "Parent__c"', 'field = "Parent"'), "give relationship"),
+        (ORDERED + 'separator = ""', "separator must be visible text when a lookup has several columns"),
+        (ORDERED + 'on_misfit = "null"\nrequired = true', "contradicts required"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_in_parents_windows_and_limits_is_refused(tmp_path, text, said):
+    assert said in refused(tmp_path, text)
+
+
+def test_a_window_says_what_its_column_holds(tmp_path):
+    config = load(
+        tmp_path, with_keys('window = { column = "sale_date", type = "text", format = "DD/MM/YYYY" }')
+    )
+    assert config.window is not None
+    assert (config.window.column, config.window.format) == ("SALE_DATE", "DD/MM/YYYY")
