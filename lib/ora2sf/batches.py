@@ -29,6 +29,7 @@ from ora2sf.ledger import Batch
 #: (Bulk API 2.0 guide: Upload Job Data).
 MAX_BYTES = 100_000_000
 _SMALL_BLOCK = 256
+_BLOCK = 5_000  # rows that are made into text at a time
 #: What reading a damaged gzip file raises; the stubs of isal take its error for an instance.
 _DAMAGED: tuple[type[Exception], ...] = (EOFError, igzip.BadGzipFile, cast(type[Exception], isal_zlib.error))
 
@@ -141,7 +142,17 @@ class _OpenFile:
         self._write(head)
 
     def take(self, rows: pl.DataFrame, key: str, max_bytes: int, parent: str | None) -> int:
-        """Writes as many of the rows as fit and returns their number."""
+        """Writes as many of the rows as fit, block by block, and returns their number."""
+        taken = 0
+        while taken < rows.height:
+            block = _cut(rows.slice(taken), _BLOCK, parent, whole=False)
+            fitted = self._take_block(block, key, max_bytes, parent)
+            taken += fitted
+            if fitted < block.height:
+                break
+        return taken
+
+    def _take_block(self, rows: pl.DataFrame, key: str, max_bytes: int, parent: str | None) -> int:
         block = encode(rows)
         while self.bytes + len(block) > max_bytes:
             if rows.height <= _SMALL_BLOCK and self.rows:

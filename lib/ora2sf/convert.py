@@ -12,7 +12,7 @@ import datetime as dt
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
 
@@ -89,12 +89,61 @@ class Converted:
 
 
 @dataclass(frozen=True)
+class _Quick:
+    """Cheaper expressions for a batch whose values all fit, which is nearly every batch.
+
+    Attributes:
+        text, changes: as those of the rule, for such a batch.
+        doubts: each is one truth value for the whole batch; if any is true the rule itself has to be applied.
+    """
+
+    text: pl.Expr
+    doubts: tuple[pl.Expr, ...]
+    changes: dict[str, pl.Expr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Rule:
     """Polars expressions for one field: its text, each way in which it may not fit, each stated change."""
 
     text: pl.Expr
     misfits: dict[str, pl.Expr] = field(default_factory=dict)
     changes: dict[str, pl.Expr] = field(default_factory=dict)
+    quick: _Quick | None = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The expressions of one field as columns of the outcome, either way.
+
+    Attributes:
+        columns: what is selected: the text under the field's header, and a column for each misfit and change.
+        misfits: rule → its column; changes: rule → its column.
+        doubt: the column that says for the whole batch that the other way has to be taken; None if there is none.
+    """
+
+    spec: AnyField
+    columns: tuple[pl.Expr, ...]
+    misfits: dict[str, str]
+    changes: dict[str, str]
+    doubt: str | None = None
+
+    @classmethod
+    def in_full(cls, spec: AnyField, rule: _Rule) -> _Made:
+        """Every value looked at on its own."""
+        misfits = {name: f"!{spec.field}!{name}" for name in rule.misfits}
+        changes = {name: f"{spec.field}~{name}" for name in rule.changes}
+        flags = (expr.fill_null(value=False).alias(misfits[name]) for name, expr in rule.misfits.items())
+        changed = (expr.fill_null(value=False).alias(changes[name]) for name, expr in rule.changes.items())
+        return cls(spec, (rule.text.alias(spec.header), *flags, *changed), misfits, changes)
+
+    @classmethod
+    def quickly(cls, spec: AnyField, quick: _Quick) -> _Made:
+        """All values taken for good, and whether that may be wrong."""
+        made = cls.in_full(spec, _Rule(quick.text, {}, quick.changes))
+        doubt = f"?{spec.field}"
+        doubts = pl.any_horizontal([one.fill_null(value=False) for one in quick.doubts])
+        return cls(spec, (*made.columns, doubts.alias(doubt)), {}, made.changes, doubt)
 
 
 class _Shared:
@@ -147,16 +196,10 @@ class Converter:
                 f"Correct these fields in the table file of {config.table}.",
             )
         self._failing = {spec.field for spec in config.fields if spec.on_misfit == "fail"}
-        self._select = [rule.text.alias(spec.header) for spec, rule in rules]
-        self._misfits = [
-            (spec, name, flag := f"!{spec.field}!{name}", expr.fill_null(value=False).alias(flag))
-            for spec, rule in rules
-            for name, expr in rule.misfits.items()
-        ]
-        self._changes = [
-            ((spec.field, name), f"{spec.field}~{name}", expr.fill_null(value=False))
-            for spec, rule in rules
-            for name, expr in rule.changes.items()
+        self._full = [_Made.in_full(spec, rule) for spec, rule in rules]
+        self._quick = [
+            _Made.quickly(spec, rule.quick) if rule.quick else full
+            for (spec, rule), full in zip(rules, self._full, strict=True)
         ]
 
     @staticmethod
@@ -180,18 +223,35 @@ class Converter:
     def convert(self, batch: pl.DataFrame, first_row: int) -> Converted:
         """Converts one batch; ``first_row`` is the number of its first row in reading order."""
         rows = pl.int_range(first_row, first_row + batch.height, dtype=pl.Int64, eager=True).alias(_ROW)
-        flags = [expr for *_, expr in self._misfits]
-        changes = [expr.alias(name) for _, name, expr in self._changes]
-        out = (
-            self._shared.added_to(batch).select(*self._select, *flags, *changes).collect().with_columns(rows)
+        made, out = self._made(batch)
+        flags = [flag for one in made for flag in one.misfits.values()]
+        bad = out.select(pl.any_horizontal(flags)).to_series() if flags else rows.is_null()
+        out = out.with_columns(rows)
+        staged, good = out.select(_ROW, *self._config.header), ~bad
+        counts = Counter(
+            {
+                (one.spec.field, rule): int((out[name] & good).sum())
+                for one in made
+                for rule, name in one.changes.items()
+            }
         )
-        bad = out.select(pl.any_horizontal(pl.col(flag) for _, _, flag, _ in self._misfits)).to_series()
-        staged = out.select(_ROW, *self._config.header)
-        good = ~bad
-        counts = Counter({key: int((out[name] & good).sum()) for key, name, _ in self._changes})
-        rejected = self._rejected(batch.filter(bad), out.filter(bad)) if bad.any() else []
+        rejected = self._rejected(made, batch.filter(bad), out.filter(bad)) if bad.any() else []
         self._stop_at(rejected)
         return Converted(staged.filter(good) if rejected else staged, rejected, +counts)
+
+    def _made(self, batch: pl.DataFrame) -> tuple[list[_Made], pl.DataFrame]:
+        """The way each field was made, and the outcome: quickly, and again in full for the fields in doubt."""
+        frame = self._shared.added_to(batch)
+        out = frame.select(expr for one in self._quick for expr in one.columns).collect()
+        doubted = {one.spec.field for one in self._quick if one.doubt and out[one.doubt].any()}
+        made = [
+            full if full.spec.field in doubted else quick
+            for quick, full in zip(self._quick, self._full, strict=True)
+        ]
+        if doubted:
+            again = [expr for one in made if one.spec.field in doubted for expr in one.columns]
+            out = out.with_columns(frame.select(again).collect())
+        return made, out
 
     def _stop_at(self, rejected: list[Rejected]) -> None:
         """Ends the extraction at the first row whose fault is of a field with ``on_misfit = "fail"``."""
@@ -203,12 +263,12 @@ class Converter:
                     f'Correct the source, or change on_misfit = "fail" of {stopping[0]} in the table file.',
                 )
 
-    def _rejected(self, source: pl.DataFrame, out: pl.DataFrame) -> list[Rejected]:
+    def _rejected(self, made: list[_Made], source: pl.DataFrame, out: pl.DataFrame) -> list[Rejected]:
         # as text, because Python knows no year before 1
         source = source.with_columns(cs.temporal().dt.strftime("%Y-%m-%d %H:%M:%S%.f"))
         found = []
         for before, after in zip(source.iter_rows(named=True), out.iter_rows(named=True), strict=True):
-            faults = [(spec, name) for spec, name, flag, _ in self._misfits if after[flag]]
+            faults = [(one.spec, name) for one in made for name, flag in one.misfits.items() if after[flag]]
             spec, rule = faults[0]
             found.append(
                 Rejected(
@@ -227,10 +287,8 @@ def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Share
     match spec:
         case ConstantField():
             return _Rule(pl.lit(spec.value))
-        case KeyField():
-            return _key(spec, columns)
-        case LookupField():
-            return _lookup(spec, columns)
+        case KeyField() | LookupField():
+            return _key(spec, columns) if isinstance(spec, KeyField) else _lookup(spec, columns)
     column = columns[spec.column]
     match spec:
         case TextField():
@@ -251,6 +309,8 @@ def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Share
             rule = _picklist(column, spec)
     if spec.required:
         rule.misfits["required, but empty"] = rule.text.is_null() & ~_any(rule.misfits)
+        if quick := rule.quick:
+            rule = replace(rule, quick=replace(quick, doubts=(*quick.doubts, quick.text.is_null().any())))
     return rule
 
 
@@ -258,7 +318,9 @@ def _key(spec: KeyField, columns: dict[str, _Column]) -> _Rule:
     parts = [columns[name].text() for name in spec.columns]
     text = pl.concat_str(parts, separator=spec.separator, ignore_nulls=False)
     misfits = {"empty key": text.is_null() | (text == "")} | _not_plain(text, spec.length)
-    return _Rule(text, misfits)
+    quick = _quick_joined(spec, columns)
+    empty = quick and replace(quick, doubts=(*quick.doubts, quick.text.is_null().any()))
+    return _Rule(text, misfits, quick=empty)
 
 
 def _lookup(spec: LookupField, columns: dict[str, _Column]) -> _Rule:
@@ -269,9 +331,32 @@ def _lookup(spec: LookupField, columns: dict[str, _Column]) -> _Rule:
     if len(parts) > 1:
         some = pl.any_horizontal([part.is_not_null() for part in parts])
         misfits["some parts of the reference are empty"] = some & text.is_null()
+    quick = _quick_joined(spec, columns)
     if spec.required:
         misfits["required, but empty"] = pl.all_horizontal([part.is_null() for part in parts])
-    return _Rule(text, misfits)
+    if quick and (spec.required or len(parts) > 1):
+        quick = replace(quick, doubts=(*quick.doubts, quick.text.is_null().any()))
+    return _Rule(text, misfits, quick=quick)
+
+
+def _quick_joined(spec: KeyField | LookupField, columns: dict[str, _Column]) -> _Quick | None:
+    parts = [columns[name].quick() for name in spec.source]
+    whole = [part for part in parts if part]
+    if len(whole) < len(parts):
+        return None
+    text = pl.concat_str([part.text for part in whole], separator=spec.separator, ignore_nulls=False)
+    return _Quick(
+        text, (*(doubt for part in whole for doubt in part.doubts), *_short_doubts(text, spec.length))
+    )
+
+
+def _short_doubts(text: pl.Expr, length: int) -> tuple[pl.Expr, ...]:
+    """Whether any text of a batch may not be plain, in the sense of :func:`_not_plain`, or has blanks in it."""
+    return (
+        text.str.contains(r"[\s\x00-\x1f\x7f]").any(),
+        text.str.len_chars().max() > length,
+        (text == SET_NULL).any(),
+    )
 
 
 def _not_plain(text: pl.Expr, length: int) -> dict[str, pl.Expr]:
@@ -295,9 +380,11 @@ def _settle(spec: AnyField, rule: _Rule) -> _Rule:
             text = pl.when(_any(soft)).then(pl.lit(spec.default, dtype=pl.String)).otherwise(text)
         changes |= {f"{spec.on_misfit}: {name}": expr for name, expr in soft.items()}
         misfits = kept
+    quick = rule.quick
     if spec.null == SET_NULL:
         text = text.fill_null(SET_NULL)
-    return _Rule(text, misfits, changes)
+        quick = quick and replace(quick, text=quick.text.fill_null(SET_NULL))
+    return _Rule(text, misfits, changes, quick)
 
 
 class _Unfit(Exception):
@@ -344,6 +431,19 @@ class _Column:
             return _plain_number(moment.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f"))
         raise self.unfit("text")
 
+    def quick(self) -> _Quick | None:
+        """The text of :meth:`text` for a batch without empty texts and without numbers that have decimals."""
+        value = pl.col(self.name)
+        if self.is_text:
+            value = value.str.strip_chars_end(" ") if self.padded else value
+            return _Quick(value, ((value == "").any(),))
+        if not self.is_number:
+            return None
+        if not isinstance(self.kind, pl.Decimal) or not self.kind.scale:
+            return _Quick(value.cast(pl.String), ())
+        whole = value.cast(pl.Int64, strict=False)
+        return _Quick(whole.cast(pl.String), (value.ne_missing(whole.cast(self.kind, strict=False)).any(),))
+
     def unfit(self, wanted: str) -> _Unfit:
         return _Unfit(f"column {self.name} arrives as {self.kind}, which cannot become {wanted}")
 
@@ -367,7 +467,15 @@ def _text(column: _Column, spec: TextField) -> _Rule:
         misfits[too_long] = _longer(text, spec.length)
     misfits["holds a NUL character"] = text.str.contains("\0", literal=True)
     misfits[_READS_AS_NULL] = text == SET_NULL
-    return _Rule(text, misfits, changes)
+    quick = column.quick()
+    if quick:
+        doubts = (
+            quick.text.str.contains("[\r\0]").any(),
+            quick.text.str.len_chars().max() > spec.length,
+            (quick.text == SET_NULL).any(),
+        )
+        quick = replace(quick, doubts=(*quick.doubts, *doubts))
+    return _Rule(text, misfits, changes, quick)
 
 
 def _short_text(column: _Column, spec: CodeField | EmailField | PhoneField | UrlField) -> _Rule:
@@ -383,15 +491,25 @@ def _short_text(column: _Column, spec: CodeField | EmailField | PhoneField | Url
     misfits = _not_plain(text, spec.length)
     if isinstance(spec, EmailField):
         misfits["is not an e-mail address"] = ~text.str.contains(f"^({EMAIL})$")
-    return _Rule(text, misfits, changes)
+        return _Rule(text, misfits, changes)
+    quick = column.quick()
+    if quick:
+        doubts = _short_doubts(quick.text, spec.length)
+        if isinstance(spec, CodeField) and spec.width:
+            doubts = (*doubts, quick.text.str.len_bytes().min() < spec.width)
+        quick = replace(quick, doubts=(*quick.doubts, *doubts))
+    return _Rule(text, misfits, changes, quick)
 
 
 def _integer(column: _Column, spec: IntegerField) -> _Rule:
     number, _, misfits = _number(column, "a whole number", scale=0)
     text = _plain_number(number.cast(pl.String))
     misfits["has decimals"] = text.str.contains(".", literal=True)
-    misfits[f"more than {spec.digits} digits"] = number.abs() >= Decimal(10) ** spec.digits
-    return _Rule(_unless(misfits, text), misfits)
+    too_many = number.abs() >= Decimal(10) ** spec.digits
+    misfits[f"more than {spec.digits} digits"] = too_many
+    quick = column.quick() if column.is_number else None
+    quick = quick and replace(quick, doubts=(*quick.doubts, too_many.any()))
+    return _Rule(_unless(misfits, text), misfits, quick=quick)
 
 
 def _decimal(column: _Column, spec: DecimalField) -> _Rule:
@@ -416,7 +534,8 @@ def _decimal(column: _Column, spec: DecimalField) -> _Rule:
         changes[f"rounded to {spec.scale} decimals ({spec.rounding})"] = too_fine
     # the scale of a polars decimal is a property of its type: casting to it writes exactly that many decimals
     text = rounded.cast(pl.Decimal(38, spec.scale), strict=False).cast(pl.String)
-    return _Rule(_unless(misfits, text), misfits, changes)
+    quick = _Quick(text, tuple(misfit.any() for misfit in misfits.values()), changes)
+    return _Rule(_unless(misfits, text), misfits, changes, quick if column.is_number else None)
 
 
 def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, int, dict[str, pl.Expr]]:
@@ -440,7 +559,19 @@ def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, int, dic
 def _boolean(column: _Column, _: BooleanField) -> _Rule:
     text = column.text().str.to_uppercase()
     value = pl.when(text.is_in(_TRUE)).then(pl.lit("true")).when(text.is_in(_FALSE)).then(pl.lit("false"))
-    return _Rule(value, {"is not a yes or no": text.is_not_null() & value.is_null()})
+    return _Rule(
+        value, {"is not a yes or no": text.is_not_null() & value.is_null()}, quick=_quick_boolean(column)
+    )
+
+
+def _quick_boolean(column: _Column) -> _Quick:
+    value = pl.col(column.name)
+    if column.is_number:
+        text = pl.when(value == 1).then(pl.lit("true")).when(value == 0).then(pl.lit("false"))
+    else:
+        yes, no = _TRUE[:2], _FALSE[:2]
+        text = pl.when(value.is_in(yes)).then(pl.lit("true")).when(value.is_in(no)).then(pl.lit("false"))
+    return _Quick(text, ((value.is_not_null() & text.is_null()).any(),))
 
 
 def _date(column: _Column, spec: DateField, shared: _Shared) -> _Rule:
@@ -450,7 +581,7 @@ def _date(column: _Column, spec: DateField, shared: _Shared) -> _Rule:
     changes = {}
     if column.is_time or any("HH24" in mask for mask in spec.formats):
         changes["time of day left out"] = moment != moment.dt.truncate("1d")
-    return _Rule(_unless(misfits, moment.dt.strftime("%Y-%m-%d")), misfits, changes)
+    return _timed(moment.dt.strftime("%Y-%m-%d"), misfits, changes)
 
 
 def _datetime(column: _Column, spec: DateTimeField, zone: str, shared: _Shared) -> _Rule:
@@ -472,7 +603,12 @@ def _datetime(column: _Column, spec: DateTimeField, zone: str, shared: _Shared) 
     changes = {}
     if column.is_time:
         changes["cut to milliseconds"] = utc != utc.dt.truncate("1ms")
-    return _Rule(_unless(misfits, utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")), misfits, changes)
+    return _timed(utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"), misfits, changes)
+
+
+def _timed(text: pl.Expr, misfits: dict[str, pl.Expr], changes: dict[str, pl.Expr]) -> _Rule:
+    quick = _Quick(text, tuple(misfit.any() for misfit in misfits.values()), changes)
+    return _Rule(_unless(misfits, text), misfits, changes, quick)
 
 
 def _saves_daylight(zone: str) -> bool:
@@ -506,23 +642,24 @@ def _outside(day: pl.Expr, earliest: dt.date, latest: dt.date) -> dict[str, pl.E
 
 
 def _picklist(column: _Column, spec: PicklistField) -> _Rule:
-    text = column.text()
-    if column.is_number and (
-        never := [name for name in spec.values or () if not _NUMBER_TEXT.fullmatch(name)]
-    ):
+    if spec.values is None:
+        text = column.text()
+        return _Rule(text, _not_plain(text, spec.length))
+    if column.is_number and (never := [name for name in spec.values if not _NUMBER_TEXT.fullmatch(name)]):
         raise _Unfit(
             f"column {column.name} arrives as {column.kind}, which is never written as {never[0]!r}: "
             "write the numbers in values without leading or trailing zeros"
         )
-    value = (
-        text
-        if spec.values is None
-        else text.replace_strict(spec.values, default=None, return_dtype=pl.String)
-    )
-    return _Rule(
-        value,
-        {"not in the value map": text.is_not_null() & value.is_null()} | _not_plain(value, spec.length),
-    )
+    source, values = column.text(), spec.values
+    if isinstance(column.kind, pl.Decimal):  # many times faster than by the text of each number
+        source, scale = column.raw(), column.kind.scale
+        values = {name: value for name, value in values.items() if len(name.partition(".")[2]) <= scale}
+        known = pl.Series(list(values), dtype=pl.String).cast(pl.Decimal(38, scale))
+    else:
+        known = pl.Series(list(values), dtype=pl.String)
+    value = source.replace_strict(known, list(values.values()), default=None, return_dtype=pl.String)
+    misfits = {"not in the value map": source.is_not_null() & value.is_null()}
+    return _Rule(value, misfits, quick=_Quick(value, tuple(misfit.any() for misfit in misfits.values())))
 
 
 def _longer(text: pl.Expr, length: int) -> pl.Expr:

@@ -27,9 +27,8 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.tables import TableConfig
 
 _WORKERS = 2
-_AHEAD = 3
 _SAMPLE = 3
-_MEMORY_LIMIT = "512MB"
+_MEMORY_LIMIT = "64MB"
 _LOSERS_AT_ONCE = 10_000
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
 #: ``position`` is the row's place among the staged rows, from 0; null for a row that was rejected.
@@ -76,7 +75,8 @@ def arrow_schema(config: TableConfig, columns: dict[str, SourceColumn]) -> pa.Sc
 
 def converter(config: TableConfig, columns: dict[str, SourceColumn]) -> Converter:
     """The conversion for these columns."""
-    schema = pl.DataFrame(arrow_schema(config, columns).empty_table()).schema
+    none = pa.Table.from_batches([], schema=arrow_schema(config, columns))
+    schema = pl.DataFrame(none).schema
     return Converter(config, dict(schema), frozenset(name for name, c in columns.items() if c.padded))
 
 
@@ -108,6 +108,7 @@ def extract(
     for left in data.glob(f"{config.table}_*"):
         left.unlink()
     convert = converter(config, columns)
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps what it was given
     source.freeze()
     total = source.count(config.count())
     counted(total)
@@ -144,7 +145,7 @@ def extract(
 def _converted(
     convert: Converter, tables: Iterator[pa.Table], sample: Sample, read: Callable[[int], object]
 ) -> Iterator[Converted]:
-    """Converts in two threads while the driver decodes the next batch; at most three are held."""
+    """Converts in two threads while the driver decodes the next batch; no more than these are held."""
     pending: deque[Future[Converted]] = deque()
     first_row = 1
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="convert") as pool:
@@ -155,7 +156,7 @@ def _converted(
             pending.append(pool.submit(convert.convert, rows, first_row))
             first_row += rows.height
             read(rows.height)
-            if len(pending) == _AHEAD:
+            if len(pending) == _WORKERS:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -293,17 +294,19 @@ def duplicates(keys: Path, policy: str) -> Iterator[tuple[int, int]]:
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY_LIMIT,
         "temp_directory": str(keys.parent / "tmp"),
-        "threads": 2,
+        "threads": 1,
     }
     query = f"""
-        WITH keys AS (FROM read_parquet(?)),
-             twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys GROUP BY key HAVING count(*) > 1)
+        WITH keys AS (FROM read_parquet($file)),
+             alike AS MATERIALIZED (SELECT hash(key) AS hash FROM keys GROUP BY ALL HAVING count(*) > 1),
+             twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys
+                       WHERE hash(key) IN (FROM alike) GROUP BY key HAVING count(*) > 1)
         SELECT row, position FROM keys JOIN twice USING (key)
         WHERE position IS NOT NULL AND {_LOSERS[policy]} ORDER BY position
         """
     try:
         with duckdb.connect(config=config) as db:
-            for batch in db.sql(query, params=[str(keys)]).to_arrow_reader(_LOSERS_AT_ONCE):
+            for batch in db.sql(query, params={"file": str(keys)}).to_arrow_reader(_LOSERS_AT_ONCE):
                 yield from zip(batch["row"].to_pylist(), batch["position"].to_pylist(), strict=True)
     except duckdb.Error as error:
         raise RunFolderError(

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from IPython.core.getipython import get_ipython
+
+if TYPE_CHECKING:
+    import pandas as pd
 from tqdm import tqdm
 
 Tone = Literal["plain", "good", "warning", "bad"]
@@ -57,6 +59,8 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The rows as they are: as objects, because pandas would make floats of whole numbers beside an empty cell."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
+    import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
+
     return pd.DataFrame(cells, columns=names, dtype=object)
 
 

@@ -5,6 +5,7 @@ import csv
 import datetime as dt
 import io
 import string
+from collections import Counter
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
@@ -867,3 +868,45 @@ def test_a_field_that_must_not_fail_stops_the_conversion_with_row_field_rule_and
         convert({"type": "text", "length": 2, "on_misfit": "fail"}, ["ab", "abc"], pl.String)
     assert "Row 2 (key 1): V__c does not fit: longer than 2 characters; value 'abc'" in caught.value.what
     assert "on_misfit" in caught.value.next_step
+
+
+def test_a_number_of_the_value_map_that_the_column_cannot_hold_maps_nothing():
+    spec = {"type": "picklist", "values": {"1.5": "Half", "2": "Two"}}
+    done = convert(spec, [Decimal(1), Decimal(2)], pl.Decimal(38, 0))
+    assert outcome(done, 2) == [("rejected", "not in the value map"), ("staged", "Two")]
+    assert only(spec, Decimal("1.5"), NUMBER) == ("staged", "Half")
+
+
+# --- one by one and in company ---------------------------------------------------------------------------------------
+
+COMPANY: list[tuple[dict[str, Any], Any, list[Any]]] = [
+    ({"type": "text", "length": 5}, pl.String, ["ok", "", None, "sixsix", "a\rb", "\0", "#N/A", " ok ", "ก" * 5]),
+    ({"type": "text", "length": 5, "on_misfit": "truncate", "null": "#N/A"}, pl.String, ["ok", None, "sixsix", "a\r\nb"]),
+    ({"type": "code", "width": 3}, pl.String, ["001", "1", " 2", "x", None, "a\tb", "", "\xa07"]),
+    ({"type": "code", "required": True}, NUMBER, [Decimal(1), Decimal("1.5"), None, Decimal(10**20)]),
+    ({"type": "integer", "digits": 3}, NUMBER, [Decimal(999), Decimal(1000), Decimal("-1.5"), None, Decimal(-1000)]),
+    ({"type": "decimal", "precision": 5, "scale": 2}, NUMBER,
+     [Decimal("1.005"), Decimal("999.99"), Decimal("999.995"), Decimal(-1000), None]),
+    ({"type": "decimal", "precision": 5, "rounding": "none"}, NUMBER, [Decimal("1.5"), Decimal("1.005"), None]),
+    ({"type": "boolean"}, pl.String, ["Y", "n", "maybe", "", None, "TRUE"]),
+    ({"type": "boolean"}, NUMBER, [Decimal(0), Decimal(1), Decimal(2), None, Decimal("0.1")]),
+    ({"type": "date", "earliest": dt.date(2000, 1, 1)}, pl.Datetime("us"),
+     [dt.datetime(2000, 1, 1, 5), dt.datetime(1999, 12, 31), None]),
+    ({"type": "datetime"}, pl.Datetime("us"),
+     [dt.datetime(2025, 3, 9, 1, 30), dt.datetime(2025, 3, 9, 2, 30), dt.datetime(2101, 1, 1), None]),
+    ({"type": "date", "formats": ["DD/MM/YYYY"]}, pl.String, ["01/02/2025", "31/02/2025", "", None, "x"]),
+    ({"type": "picklist", "values": {"1": "New"}}, NUMBER, [Decimal(1), Decimal(2), None]),
+    ({"type": "picklist", "length": 3}, pl.String, ["abc", "abcd", "a\nb", "", None]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "values"), COMPANY, ids=lambda one: one.get("type") if isinstance(one, dict) else ""
+)
+def test_a_value_becomes_the_same_alone_as_in_the_company_of_values_that_do_not_fit(spec, kind, values):
+    rest = {"source_time_zone": "America/New_York"}
+    together = convert(spec, values, kind, **rest)
+    alone = [convert(spec, [value], kind, **rest) for value in values]
+    assert outcome(together, len(values)) == [outcome(done, 1)[0] for done in alone]
+    assert together.changed == sum((done.changed for done in alone), start=Counter())
+    assert convert(spec, [], kind, **rest).staged.height == 0
