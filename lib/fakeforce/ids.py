@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECK = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
@@ -21,14 +22,13 @@ def record_id(prefix: str, number: int) -> str:
 
 def long_id(short: str) -> str:
     """15 characters to 18: each group of five adds one character that says which of them are capitals."""
-    check = ""
-    for start in (0, 5, 10):
-        bits = 0
-        for place, char in enumerate(short[start : start + 5]):
-            if "A" <= char <= "Z":
-                bits |= 1 << place
-        check += _CHECK[bits]
-    return short + check
+    return short + _check(short[:5]) + _check(short[5:10]) + _check(short[10:])
+
+
+@lru_cache(maxsize=4096)
+def _check(five: str) -> str:
+    bits = sum(1 << place for place, char in enumerate(five) if "A" <= char <= "Z")
+    return _CHECK[bits]
 
 
 def normal_id(text: str) -> str | None:

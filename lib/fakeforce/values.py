@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
@@ -31,10 +31,13 @@ Cell = Value | Absent
 NULL_CELL = "#N/A"  # Bulk API 2.0 guide: Prepare CSV Files
 BLANKS = " \t\r\n\f\v"
 
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z")
-_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)\Z")
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")
-_INT = re.compile(r"[+-]?\d{1,10}\Z")
+# ASCII digits only: a Thai digit is a digit to Python, and no number to Java.
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z", re.ASCII)
+_DATETIME = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,3}))?(Z|[+-]\d\d:?\d\d)\Z", re.ASCII
+)
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
+_INT = re.compile(r"[+-]?\d{1,10}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z")
 _XSD = {
     **dict.fromkeys(("double", "currency", "percent"), "double"),
@@ -142,6 +145,11 @@ def _parse_text(field: Field, text: str, trim: bool) -> tuple[Value, RowError | 
 
 def _parse_decimal(field: Field, text: str) -> tuple[Value, RowError | None]:
     """xsd:double text to a scaled integer; too many decimals are rounded half up (assumed)."""
+    whole, _, part = text.partition(".")
+    if (whole + part).isdigit() and text.isascii() and len(part) <= field.scale:  # most: no Decimal needed
+        scaled = int(whole + part) * 10 ** (field.scale - len(part))
+        if scaled < 10**field.precision:
+            return scaled, None
     if not _DECIMAL.match(text):
         raise Unreadable(text)
     number = Decimal(text)
@@ -189,10 +197,15 @@ def _parse_date(field: Field, text: str) -> tuple[Value, RowError | None]:
 
 def _parse_datetime(field: Field, text: str) -> tuple[Value, RowError | None]:
     """yyyy-MM-ddTHH:mm:ss[.SSS](Z|+hh:mm), a blank for T is refused (same page)."""
-    if not _DATETIME.match(text):
+    found = _DATETIME.match(text)
+    if not found:
         raise Unreadable(text)
     try:
-        stored = stamp(datetime.fromisoformat(text).astimezone(UTC))
+        moment = datetime.fromisoformat(text)
+        if found.group(2) == "Z":
+            stored = f"{text[:19]}.{(found.group(1) or '').ljust(3, '0')}Z"
+        else:
+            stored = stamp(moment)
     except (ValueError, OverflowError):
         raise Unreadable(text) from None
     return _in_range(field, stored)
