@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from .errors import JobFailure
 
 DELIMITERS = {"COMMA": ",", "TAB": "\t", "PIPE": "|", "SEMICOLON": ";", "CARET": "^", "BACKQUOTE": "`"}
+LINE_ENDS = {"LF": "\n", "CRLF": "\r\n"}
 BATCH_ROWS = 10_000  # Bulk API 2.0 guide: How Requests Are Processed
 MAX_RECORD_BYTES = 1_600_000  # 400,000 characters of a record (limits), at most 4 bytes each
 BOM = b"\xef\xbb\xbf"
@@ -138,10 +139,10 @@ def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]
     return [row for row in rows if row]
 
 
-def quoted(cells: list[str], delimiter: str) -> str:
-    """One result line: every data cell quoted (documented), LF at the end (seen)."""
+def quoted(cells: Sequence[str], delimiter: str, line_end: str) -> str:
+    """One result line: every data cell quoted (documented)."""
     middle = f'"{delimiter}"'
     line = middle.join(cells)
     if line.count('"') != 2 * (len(cells) - 1):
         line = middle.join([cell.replace('"', '""') for cell in cells])
-    return f'"{line}"\n'
+    return f'"{line}"{line_end}'

@@ -29,13 +29,12 @@ class Absent:
 ABSENT: Final = Absent()
 Cell = Value | Absent
 NULL_CELL = "#N/A"  # Bulk API 2.0 guide: Prepare CSV Files
+EXACT = 10**15  # a double holds every number of fifteen digits
 BLANKS = " \t\r\n\f\v"
 
 # ASCII digits only: a Thai digit is a digit to Python, and no number to Java.
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z", re.ASCII)
-_DATETIME = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,3}))?(Z|[+-]\d\d:?\d\d)\Z", re.ASCII
-)
+_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,3}))?(Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _INT = re.compile(r"[+-]?\d{1,10}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z")
@@ -255,9 +254,7 @@ def json_of(field: Field, value: Value) -> str:
     if value is None:
         return "null"
     if field.is_number:
-        exact = decimal_text(int(value), field.scale)
-        shown = java_double(exact)
-        return shown if Decimal(shown) == Decimal(exact) else exact
+        return double_text(int(value), field.scale)
     if field.type == "boolean":
         return "true" if value else "false"
     if field.type == "int":
@@ -265,6 +262,29 @@ def json_of(field: Field, value: Value) -> str:
     if field.type == "datetime":
         return f'"{str(value)[:-1]}+0000"'
     return json_text(str(value))
+
+
+def double_text(scaled: int, scale: int) -> str:
+    """A scaled integer as Java writes a double where that is exact, else digit by digit (assumed)."""
+    number = scaled / 10**scale
+    if abs(scaled) < EXACT and 0.001 <= abs(number) < 1e7:
+        return repr(number)  # Java and Python agree here
+    exact = decimal_text(scaled, scale)
+    shown = java_double(exact)
+    return shown if Decimal(shown) == Decimal(exact) else exact
+
+
+def csv_column(field: Field, values: Sequence[Value]) -> list[str]:
+    """Stored values as the cells of a query's CSV; null is empty.
+
+    A moment ends in Z; that numbers are written as in JSON is assumed.
+    """
+    if field.is_number:
+        scale = field.scale
+        return ["" if value is None else double_text(int(value), scale) for value in values]
+    if field.type == "boolean":
+        return ["" if value is None else "true" if value else "false" for value in values]
+    return ["" if value is None else str(value) for value in values]
 
 
 def json_text(text: str) -> str:
