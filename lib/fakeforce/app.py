@@ -590,7 +590,7 @@ class App:
             await _read_some(Request(scope, receive))
             await asyncio.sleep(fault.delay)
             _cut(send)
-        elif fault.kind == "reset-answer":
+        elif fault.kind == "cut-answer":
             response = await self._answer(Request(scope, receive))
             await response(scope, receive, _only_first(noting, send))
         else:
@@ -756,7 +756,7 @@ async def _read_some_of(response: StreamingResponse) -> None:
 
 
 def _only_first(send: Send, raw: Any) -> Send:
-    """Sends the head and the first half of the body's first bytes, then cuts; what follows goes nowhere."""
+    """Sends the head and half of the body's first piece, then hangs up; what follows goes nowhere."""
     cut = False
 
     async def some(message: Message) -> None:
@@ -768,7 +768,7 @@ def _only_first(send: Send, raw: Any) -> Send:
             cut = True
         await send(message)
         if cut:
-            _cut(raw)
+            raw.__self__.transport.close()  # no reset: that could drop what the client has not read yet
 
     return some
 

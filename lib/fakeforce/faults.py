@@ -39,9 +39,9 @@ ANSWERS: dict[str, tuple[int, str, dict[str, str]]] = {
     ),  # seen
     "401": (401, _array("INVALID_SESSION_ID", "Session expired or invalid"), {}),  # seen
 }
-RESETS = ("reset-before", "reset-during", "reset-after", "reset-answer")
+CUTS = ("reset-before", "reset-during", "reset-after", "cut-answer")
 SLOW = ("slow", "stall")
-CALL_FAULTS = (*ANSWERS, *RESETS, *SLOW)
+CALL_FAULTS = (*ANSWERS, *CUTS, *SLOW)
 ROW_FAULTS = ("lock-rows", "row-error")
 JOB_FAULTS = ("fail-job", "stick-job", "retry-batch", "lose-batch", "fail-query", "stick-query")
 RESULT_FAULTS = ("drop-result",)
@@ -54,8 +54,8 @@ class Fault:
 
     Calls, chosen by ``method`` and ``path`` (a regular expression searched in the path):
     the names of ANSWERS give that answer; ``reset-before``, ``-during`` and ``-after`` cut the connection before the
-    body is read, after its first bytes, or after the work was done and before the answer; ``reset-answer`` after
-    the answer's first bytes. ``slow`` waits ``delay`` real seconds before the body is read and then goes on;
+    body is read, after its first bytes, or after the work was done and before the answer; ``cut-answer`` hangs
+    up after half of the answer's first piece. ``slow`` waits ``delay`` real seconds before the body is read and then goes on;
     ``stall`` reads the body's first bytes, waits as long, and cuts.
 
     Jobs of ``object``: ``lock-rows`` and ``row-error`` refuse ``rows`` rows of the next chunk with ``error``

@@ -67,11 +67,14 @@ class Jobs:
 
     def select(self, where: str, *given: object) -> list[Job]:
         """The jobs under a condition that begins with AND."""
-        sql = f"SELECT * FROM _job WHERE kind = ? {where} ORDER BY n"
+        return self._rows(f"kind = ? {where}", self.kind, *given)
+
+    def _rows(self, where: str, *given: object) -> list[Job]:
         with self.store.reading() as con:
             cursor = con.cursor()
             cursor.row_factory = sqlite3.Row
-            return [dict(row) for row in cursor.execute(sql, (self.kind, *given))]
+            found = cursor.execute(f"SELECT * FROM _job WHERE {where} ORDER BY n", given)
+            return [dict(row) for row in found]
 
     def running(self) -> list[Job]:
         """The jobs that are to be worked on and are not put off to a later time."""
@@ -134,12 +137,15 @@ class Jobs:
         self._forget([job])
 
     def sweep(self) -> None:
-        """What time alone does: Open ends after 24 hours (as Aborted: assumed), all is gone after 7 days."""
+        """What time alone does to jobs of both kinds: Open ends after 24 hours, all is gone after 7 days.
+
+        That a job which stayed Open is Aborted then is assumed.
+        """
         now = self.clock.now()
         old, stale = stamp(now - KEPT), stamp(now - OPEN)
-        where = "AND (modified < ? OR (state = 'Open' AND created < ?))"
-        late = self.select(where, old, stale)
-        self._forget([job for job in late if job["modified"] < old])
+        late = self._rows("modified < ? OR (state = 'Open' AND created < ?)", old, stale)
+        if gone := [job for job in late if job["modified"] < old]:
+            self._forget(gone)
         for job in late:
             if job["modified"] >= old:
                 self.move(job, "Aborted", ("Open",))
