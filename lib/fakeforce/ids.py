@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECK = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_CAPITALS = str.maketrans({char: "1" if char.isupper() else "0" for char in DIGITS})
 _SHAPE = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?\Z")
 _POD = "Ff0"  # three fixed characters, as an instance has
 
@@ -25,10 +25,8 @@ def long_id(short: str) -> str:
     return short + _check(short[:5]) + _check(short[5:10]) + _check(short[10:])
 
 
-@lru_cache(maxsize=4096)
 def _check(five: str) -> str:
-    bits = sum(1 << place for place, char in enumerate(five) if "A" <= char <= "Z")
-    return _CHECK[bits]
+    return _CHECK[int(five[::-1].translate(_CAPITALS), 2)]
 
 
 def normal_id(text: str) -> str | None:

@@ -52,6 +52,8 @@ def column_reader(field: Field, col: int, *, trim: bool = True) -> Callable[[Seq
     """A reader for one CSV column; ``col`` is the position the error text names (0-based: assumed)."""
     if field.is_text and field.type not in ("picklist", "email"):
         return lambda cells: _read_text(field, cells, trim)
+    if field.is_number:
+        return lambda cells: _read_numbers(field, cells, col, trim)
     return lambda cells: _read_distinct(field, cells, col, trim)
 
 
@@ -74,6 +76,27 @@ def _read_text(field: Field, cells: Sequence[str], trim: bool) -> ReadColumn:
         for at, value in enumerate(values):
             if isinstance(value, str) and len(value) > field.length:
                 errors[at] = _too_long(field, value)
+    return values, errors
+
+
+def _read_numbers(field: Field, cells: Sequence[str], col: int, trim: bool) -> ReadColumn:
+    """Amounts are mostly distinct and mostly plain digits: those are read here, the others one by one."""
+    tens = [10 ** (field.scale - decimals) for decimals in range(field.scale + 1)]
+    bound = 10**field.precision
+    values: list[Cell] = []
+    errors: dict[int, RowError] = {}
+    for at, cell in enumerate(cells):
+        whole, _, part = cell.partition(".")
+        digits = whole + part
+        if digits.isdigit() and cell.isascii() and len(part) < len(tens):
+            scaled = int(digits) * tens[len(part)]
+            if scaled < bound:
+                values.append(scaled)
+                continue
+        value, error = _read_distinct(field, [cell], col, trim)
+        values += value
+        if error:
+            errors[at] = error[0]
     return values, errors
 
 
@@ -144,11 +167,6 @@ def _parse_text(field: Field, text: str, trim: bool) -> tuple[Value, RowError | 
 
 def _parse_decimal(field: Field, text: str) -> tuple[Value, RowError | None]:
     """xsd:double text to a scaled integer; too many decimals are rounded half up (assumed)."""
-    whole, _, part = text.partition(".")
-    if (whole + part).isdigit() and text.isascii() and len(part) <= field.scale:  # most: no Decimal needed
-        scaled = int(whole + part) * 10 ** (field.scale - len(part))
-        if scaled < 10**field.precision:
-            return scaled, None
     if not _DECIMAL.match(text):
         raise Unreadable(text)
     number = Decimal(text)
@@ -266,9 +284,8 @@ def json_of(field: Field, value: Value) -> str:
 
 def double_text(scaled: int, scale: int) -> str:
     """A scaled integer as Java writes a double where that is exact, else digit by digit (assumed)."""
-    number = scaled / 10**scale
-    if abs(scaled) < EXACT and 0.001 <= abs(number) < 1e7:
-        return repr(number)  # Java and Python agree here
+    if abs(scaled) < EXACT:
+        return java_double(repr(scaled / 10**scale))
     exact = decimal_text(scaled, scale)
     shown = java_double(exact)
     return shown if Decimal(shown) == Decimal(exact) else exact
@@ -301,6 +318,8 @@ def java_double(text: str) -> str:
     rule holds for small numbers, 100 as 100.0, is assumed.
     """
     number = float(text)
+    if 0.001 <= abs(number) < 1e7:
+        return repr(number)  # Java and Python agree here
     if number == 0:
         return "-0.0" if text.startswith("-") else "0.0"
     digits = repr(abs(number))
@@ -311,16 +330,7 @@ def java_double(text: str) -> str:
     point = len(whole) + int(power or 0) - (len(whole + part) - len((whole + part).lstrip("0")))
     figures = figures.rstrip("0") or "0"
     sign = "-" if number < 0 else ""
-    if -3 < point <= 7:
-        return sign + _plain(figures, point)
     return f"{sign}{figures[0]}.{figures[1:] or '0'}E{point - 1}"
-
-
-def _plain(figures: str, point: int) -> str:
-    if point <= 0:
-        return "0." + "0" * -point + figures
-    padded = figures.ljust(point, "0")
-    return f"{padded[:point]}.{padded[point:] or '0'}"
 
 
 def echo(field: Field, cell: str) -> str:
