@@ -83,9 +83,14 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FakeforceError(f"unknown fault kind {self.kind!r} (known: {', '.join(KINDS)})")
-        for name in ("times", "skip", "rows", "delay"):
-            if getattr(self, name) < 0:
-                raise FakeforceError(f"fault key {name!r} must not be negative and is {getattr(self, name)}")
+        for one in fields(self):
+            value, kind = getattr(self, one.name), type(one.default)
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            if one.name != "kind" and not fits:
+                text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
+                raise FakeforceError(text)
+            if isinstance(value, int | float) and value < 0 and one.name != "seed":
+                raise FakeforceError(f"fault key {one.name!r} must not be negative and is {value}")
         if not 0 < self.rate <= 1:
             raise FakeforceError(f"fault key 'rate' must be above 0 and at most 1 and is {self.rate}")
         try:

@@ -26,7 +26,7 @@ from .faults import Faults
 from .jobs import QUERY, RUNNING, Job, Jobs, choice
 from .settings import Settings
 from .soql import Query, parse
-from .store import Store, bin_of
+from .store import Store
 from .values import csv_column
 from .worker import Worker
 
@@ -240,7 +240,7 @@ class Queries:
         with rows_path.open("wb") as rows, index_path.open("wb") as index, self.store.reading() as con:
             at = rows.write(quoted([path.name for path in query.paths], mark, end).encode())
             array("q", [at]).tofile(index)
-            found = con.execute(_sql(query, everything=job["operation"] == "queryAll"), query.given)
+            found = con.execute(_sql(query, deleted=job["operation"] == "queryAll"), query.given)
             done = 0
             while block := found.fetchmany(BLOCK_ROWS):
                 columns = [
@@ -262,15 +262,15 @@ class Queries:
             return bool(con.execute(sql, (done, job["n"])).rowcount) and not self.worker.stopping
 
 
-def _sql(query: Query, *, everything: bool) -> str:
-    """The query as SQL; ``everything``: with the rows of the recycle bin (queryAll)."""
-    tail = query.tail()
-    if everything:
-        lead = f' FROM "{query.obj.name}"'
+def _sql(query: Query, *, deleted: bool) -> str:
+    """The query as SQL; ``deleted``: with the rows of the recycle bin (queryAll)."""
+    tail, name = query.tail(), query.obj.name
+    if deleted:
+        lead = f' FROM "{name}"'
         assert tail.startswith(lead), tail
-        names = ", ".join(["n", *(f'"{f.name}"' for f in query.obj.fields)])
-        both = f'SELECT {names} FROM "{query.obj.name}" UNION ALL SELECT {names} FROM "{bin_of(query.obj)}"'
-        tail = f' FROM ({both}) AS "{query.obj.name}"' + tail.removeprefix(lead)
+        columns = ", ".join(["n", *(f'"{f.name}"' for f in query.obj.fields)])
+        both = f'SELECT {columns} FROM "{name}" UNION ALL SELECT {columns} FROM "{name}:deleted"'
+        tail = f' FROM ({both}) AS "{name}"' + tail.removeprefix(lead)
     return f"SELECT {', '.join(path.sql() for path in query.paths)}{tail}"
 
 

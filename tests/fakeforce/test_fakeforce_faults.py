@@ -199,7 +199,9 @@ def test_both_texts_of_an_exhausted_limit_can_be_had(org, client, kind, message)
     )
 
 
-@pytest.mark.parametrize("given", [{"rate": 0}, {"rate": 1.5}, {"times": -1}, {"delay": -1.0}, {"path": "("}])
+@pytest.mark.parametrize(
+    "given", [{"rate": 0}, {"rate": 1.5}, {"times": -1}, {"delay": -1.0}, {"path": "("}, {"times": "2"}]
+)
 def test_a_fault_that_makes_no_sense_is_refused_with_its_key(org, given):
     reply = requests.post(f"{org.url}/fakeforce/faults", json={"kind": "503", **given}, timeout=10)
     assert reply.status_code == 400
