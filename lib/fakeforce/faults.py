@@ -86,7 +86,7 @@ class Fault:
         for one in fields(self):
             value, kind = getattr(self, one.name), type(one.default)
             fits = type(value) is kind or (kind is float and type(value) is int)
-            if one.name != "kind" and not fits:
+            if not fits and one.name != "kind":
                 text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
                 raise FakeforceError(text)
             if isinstance(value, int | float) and value < 0 and one.name != "seed":

@@ -26,7 +26,7 @@ from .faults import Faults
 from .jobs import QUERY, RUNNING, Job, Jobs, choice
 from .settings import Settings
 from .soql import Query, parse
-from .store import Store
+from .store import Store, bin_of
 from .values import csv_column
 from .worker import Worker
 
@@ -269,7 +269,7 @@ def _sql(query: Query, *, deleted: bool) -> str:
         lead = f' FROM "{name}"'
         assert tail.startswith(lead), tail
         columns = ", ".join(["n", *(f'"{f.name}"' for f in query.obj.fields)])
-        both = f'SELECT {columns} FROM "{name}" UNION ALL SELECT {columns} FROM "{name}:deleted"'
+        both = f'SELECT {columns} FROM "{name}" UNION ALL SELECT {columns} FROM "{bin_of(query.obj)}"'
         tail = f' FROM ({both}) AS "{name}"' + tail.removeprefix(lead)
     return f"SELECT {', '.join(path.sql() for path in query.paths)}{tail}"
 
