@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+import fakeforce
 from fakeforce import serve
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -113,7 +114,7 @@ def client(org):
 @pytest.fixture(scope="session")
 def shared_org():
     """One org for all tests that neither count rows nor push the clock nor leave a setting switched."""
-    with serve(schema=SCHEMA) as found:
+    with fakeforce.serve(schema=SCHEMA) as found:
         yield found
 
 

@@ -110,7 +110,9 @@ def test_json_and_csv_bodies_may_be_compressed(shared, kind, pack):
     assert shared.wait(job)["numberRecordsProcessed"] == 1
 
 
-@pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(b"ProductCode\nA\n")[:-6]])
+@pytest.mark.parametrize(
+    "data", [b"not gzip at all", gzip.compress(b"ProductCode\nA\n")[:-6]], ids=["no gzip", "breaks off"]
+)
 def test_compressed_data_that_is_broken_is_refused_and_the_job_stays_open_and_empty(shared, data):
     job = shared.create()
     assert shared.upload(job, data, **{"Content-Encoding": "gzip"}).status_code == 400
