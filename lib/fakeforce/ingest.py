@@ -90,7 +90,7 @@ class Ingest:
             state = "uploading" if busy else self.job(job["id"])["state"]
             raise ApiError(400, "INVALIDJOBSTATE", f"Closing already {state} Job not allowed")
         self.wake()
-        return self.job(job["id"])
+        return self.job(job["id"]) | {"state": "UploadComplete"}  # the worker may have moved it already
 
     def _target(self, body: dict[str, Any]) -> tuple[SObject, str, str | None]:
         operation = body.get("operation")

@@ -6,6 +6,7 @@ Ids of both kinds are of one sequence and begin with 750 (seen).
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from datetime import timedelta
@@ -50,7 +51,8 @@ class Jobs:
         with self.store.transaction() as con:
             number = int(con.execute(sql, list(row.values())).lastrowid or 0)
             con.execute("UPDATE _job SET id = ? WHERE n = ?", (record_id("750", number), number))
-        return self.get(record_id("750", number))
+        # The worker may have moved it already; the answer is what the call did.
+        return self.get(record_id("750", number)) | {"state": state}
 
     def get(self, job_id: str) -> Job:
         """The stored job. Raises 404 for an unknown, deleted or aged-out id, or one of the other kind."""
@@ -190,7 +192,7 @@ def _list_start(locator: str | None) -> int:
     if not locator:
         return 0
     tail = locator.rpartition("-")[2]
-    if not (tail.isascii() and tail.isdigit()):
+    if not re.fullmatch("[0-9]{1,18}", tail):
         raise ApiError(400, "CLIENTINPUTERROR", f"Invalid queryLocator: {locator}")
     return int(tail)
 

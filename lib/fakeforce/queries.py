@@ -36,6 +36,7 @@ PAGES = 5  # guide: Get Parallel Results for a Query Job
 BLOCK_ROWS = 2_000
 PIECE = 256 * 1024
 DAY = timedelta(hours=24)
+_WHOLE = re.compile(r"[0-9]{1,18}")
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'", re.S)
 # Guide: Create a Query Job, what a query may not have. Judged by the text: the parser may know more.
 _REFUSED = (
@@ -94,6 +95,8 @@ class Queries:
     def _parse(self, text: object) -> Query:
         if not isinstance(text, str) or not text.strip():
             raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
+        if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+            raise ApiError(400, "MALFORMED_QUERY", "The query is not valid Unicode")
         bare = _LITERAL.sub("''", text)
         if _NESTED.search(bare):
             # Text seen; status and code are assumed, the other texts as well.
@@ -145,7 +148,7 @@ class Queries:
         start = self._start(job, locator)
         most = self.settings.query_page_rows
         if max_records is not None:
-            most = int(max_records) if max_records.isascii() and max_records.isdigit() else 0
+            most = int(max_records) if _WHOLE.fullmatch(max_records) else 0
         if most < 1:
             raise ApiError(
                 400, "CLIENTINPUTERROR", f"maxRecords must be a positive number, not {max_records}"
@@ -304,4 +307,4 @@ def _row_of(locator: str, version: str) -> int | None:
             text = base64.urlsafe_b64decode(locator + "=" * (-len(locator) % 4)).decode("ascii")
         except (binascii.Error, UnicodeDecodeError, ValueError):
             return None
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _WHOLE.fullmatch(text) else None

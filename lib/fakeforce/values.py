@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from math import isinf
 from typing import Final
 
 from .clock import stamp
 from .errors import RowError
-from .schema import Field
+from .schema import MAX_DIGITS, Field
 
 Value = str | int | None
 
@@ -88,7 +89,7 @@ def _read_numbers(field: Field, cells: Sequence[str], col: int, trim: bool) -> R
     for at, cell in enumerate(cells):
         whole, _, part = cell.partition(".")
         digits = whole + part
-        if digits.isdigit() and cell.isascii() and len(part) < len(tens):
+        if len(digits) <= MAX_DIGITS and digits.isdigit() and cell.isascii() and len(part) < len(tens):
             scaled = int(digits) * tens[len(part)]
             if scaled < bound:
                 values.append(scaled)
@@ -322,6 +323,8 @@ def java_double(text: str) -> str:
         return repr(number)  # Java and Python agree here
     if number == 0:
         return "-0.0" if text.startswith("-") else "0.0"
+    if isinf(number):
+        return "-Infinity" if number < 0 else "Infinity"
     digits = repr(abs(number))
     mantissa, _, power = digits.partition("e")
     whole, _, part = mantissa.partition(".")

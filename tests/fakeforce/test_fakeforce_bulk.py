@@ -429,6 +429,20 @@ def test_digits_of_another_script_are_no_number(client):
     assert errors == {"A": "INVALID_FIELD", "B": "INVALID_FIELD"}
 
 
+def test_a_number_of_any_length_is_judged_and_echoed(client):
+    job, _ = client.load(
+        f"ProductCode,Name,TMS_Price_EXC_VAT__c\nA,x,{'9' * 5000}\nB,x,{'0' * 5000}1.5\nC,x,-1E999\n"
+    )
+    failed = {row["ProductCode"]: row for row in client.table(job, "failed")}
+    assert {code: row["sf__Error"].partition(":")[0] for code, row in failed.items()} == {
+        "A": "NUMBER_OUTSIDE_VALID_RANGE",
+        "C": "NUMBER_OUTSIDE_VALID_RANGE",
+    }
+    assert failed["A"]["TMS_Price_EXC_VAT__c"] == "Infinity"
+    assert failed["C"]["TMS_Price_EXC_VAT__c"] == "-Infinity"
+    assert client.table(job, "successful")[0]["TMS_Price_EXC_VAT__c"] == "1.5"
+
+
 def test_a_result_row_can_be_joined_by_its_key_only(client):
     """Numbers come back rendered anew, #N/A and dates as they were sent."""
     job, _ = client.load(

@@ -171,6 +171,7 @@ def test_results_are_compressed_when_gzip_is_asked_for(reader):
         ("SELECT Name FROM Nothing__c", "INVALID_TYPE", "sObject type 'Nothing__c' is not supported"),
         ("SELECT Nope__c FROM Product2", "INVALID_FIELD", "Nope__c"),
         ("SELECT Name Product2", "MALFORMED_QUERY", ""),
+        ("SELECT Name FROM Product2 WHERE Name = '\ud800'", "MALFORMED_QUERY", ""),
         ("", "MALFORMED_QUERY", ""),
     ],
 )
@@ -209,7 +210,14 @@ def test_query_jobs_are_not_known_before_v47(world, make_client):
 
 
 @pytest.mark.parametrize(
-    "params", [{"maxRecords": "0"}, {"maxRecords": "x"}, {"locator": "null"}, {"locator": "OTk5"}]
+    "params",
+    [
+        {"maxRecords": "0"},
+        {"maxRecords": "x"},
+        {"locator": "null"},
+        {"locator": "OTk5"},
+        {"maxRecords": "9" * 5000},
+    ],
 )
 def test_a_bad_page_is_refused(reader, params):
     job, _ = reader.bulk_query(SELECT)
