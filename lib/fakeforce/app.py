@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import asyncio
 import json
 import re
 import socket
@@ -24,7 +24,9 @@ from .clock import Clock, stamp
 from .describe import describe_object, object_summary
 from .errors import ApiError, FakeforceError, not_found
 from .faults import ANSWERS, Fault, Faults
-from .ingest import Ingest, job_info
+from .ingest import Ingest, read_multipart
+from .jobs import job_info
+from .queries import Queries
 from .rest import PAGE_ROWS, Collection, Rest, read_json
 from .schema import Schema
 from .settings import Settings
@@ -40,6 +42,7 @@ RESULT_KINDS = {
     "unprocessedrecords": "unprocessed",
 }
 PIECE = 256 * 1024
+UNZIP = {"gzip": 31, "deflate": 15}  # Content-Encoding -> wbits of zlib (REST guide: Compression Headers)
 
 
 class Seen(NamedTuple):
@@ -79,11 +82,11 @@ class Reply:
 
     status: int = 200
     json: Any = None
-    text: str | Iterator[str] | None = None
+    text: str | Iterator[str] | Iterator[bytes] | None = None
     media: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
 
-    def body(self) -> str | Iterator[str]:
+    def body(self) -> str | Iterator[str] | Iterator[bytes]:
         """The body's text; 204 has none."""
         if self.text is not None:
             return self.text
@@ -115,6 +118,7 @@ class Api:
     faults: Faults
     auth: Auth
     ingest: Ingest
+    queries: Queries
     rest: Rest
     calls: list[Seen]
     api_requests: int = 0
@@ -171,7 +175,7 @@ def _versions(api: Api, call: Call) -> Reply:
 def _resources(api: Api, call: Call) -> Reply:
     names = ("limits", "sobjects", "query", "queryAll", "jobs", "composite", "tooling", "search", "recent")
     from .auth import ORG_ID
-    from .ingest import USER_ID
+    from .jobs import USER_ID
 
     identity = f"{call.base_url}/id/{ORG_ID}/{USER_ID}"
     return Reply(200, {name: f"{call.base}/{name}" for name in names} | {"identity": identity})
@@ -183,11 +187,13 @@ def _limits(api: Api, call: Call) -> Reply:
     batches = max(0, settings.max_batches - api.ingest.batches_used())
     fixed = {
         **{"ConcurrentAsyncGetReportInstances": 200, "DailyAsyncApexExecutions": 250_000},
-        **{"DailyBulkV2QueryFileStorageMB": 976_562, "DailyBulkV2QueryJobs": 10_000},
+        **{"DailyBulkV2QueryFileStorageMB": 976_562},
         **{"DataStorageMB": 100_000, "FileStorageMB": 100_000, "HourlyAsyncReportRuns": 1_200},
     }
     found = {name: {"Max": top, "Remaining": top} for name, top in fixed.items()}
     found["DailyApiRequests"] = {"Max": settings.max_api_requests, "Remaining": api.requests_left()}
+    queries = max(0, settings.max_query_jobs - api.queries.jobs_used())
+    found["DailyBulkV2QueryJobs"] = {"Max": settings.max_query_jobs, "Remaining": queries}
     batch_name = "DailyBulkApiBatches" if float(call.version) >= 49 else "DailyBulkApiRequests"
     found[batch_name] = {"Max": settings.max_batches, "Remaining": batches}
     return Reply(200, dict(sorted(found.items())))
@@ -283,15 +289,23 @@ def _query_more(api: Api, call: Call) -> Reply:
 
 
 def _create_job(api: Api, call: Call) -> Reply:
-    body = call.json()
+    kind = call.headers.get("content-type", "")
+    data: bytes | None = None
+    text = call.body
+    if kind.lower().startswith("multipart/form-data"):
+        text, data = read_multipart(call.body, kind)
+    return Reply(200, job_info(api.ingest.create(_job_object(text), call.version, data), "create"))
+
+
+def _job_object(text: bytes) -> dict[str, Any]:
+    body = read_json(text)
     if not isinstance(body, dict):
         raise ApiError(400, "CLIENTINPUTERROR", "The request body must be one JSON object")
-    return Reply(200, job_info(api.ingest.create(body, call.version), "create"))
+    return body
 
 
 def _list_jobs(api: Api, call: Call) -> Reply:
-    query = call.query
-    return Reply(200, api.ingest.listing(query.get("jobType"), query.get("queryLocator"), f"v{call.version}"))
+    return Reply(200, api.ingest.listing(call.query, call.version))
 
 
 def _get_job(api: Api, call: Call) -> Reply:
@@ -314,6 +328,44 @@ def _results(api: Api, call: Call) -> Reply:
     if kind is None:
         raise not_found()
     return Reply(200, text=_joined(api.ingest.results(call.args[0], kind)), media=CSV)
+
+
+# ---- handlers: Bulk API 2.0 query ----
+
+
+def _create_query(api: Api, call: Call) -> Reply:
+    return Reply(200, job_info(api.queries.create(_job_object(call.body), call.version), "create"))
+
+
+def _list_queries(api: Api, call: Call) -> Reply:
+    return Reply(200, api.queries.listing(call.query, call.version))
+
+
+def _get_query(api: Api, call: Call) -> Reply:
+    return Reply(200, job_info(api.queries.job(call.args[0]), "get"))
+
+
+def _patch_query(api: Api, call: Call) -> Reply:
+    body = call.json()
+    wanted = body.get("state") if isinstance(body, dict) else None
+    return Reply(200, job_info(api.queries.change_state(call.args[0], wanted), "patch"))
+
+
+def _delete_query(api: Api, call: Call) -> Reply:
+    api.queries.delete(call.args[0])
+    return Reply(204)
+
+
+def _query_results(api: Api, call: Call) -> Reply:
+    page = api.queries.page(
+        call.args[0], call.version, call.query.get("locator"), call.query.get("maxRecords")
+    )
+    headers = {"sforce-locator": page.locator, "sforce-numberofrecords": str(page.rows)}
+    return Reply(200, text=page.text, media=CSV, headers=headers)
+
+
+def _query_pages(api: Api, call: Call) -> Reply:
+    return Reply(200, api.queries.pages(call.args[0], call.version, call.query.get("locator")))
 
 
 def _joined(lines: Iterator[str]) -> Iterator[str]:
@@ -345,8 +397,10 @@ def _admin_state(api: Api, call: Call) -> Reply:
             "faults": api.faults.shown(),
             "objects": {name: api.store.count(obj) for name, obj in api.schema.objects.items()},
             "jobs": api.ingest.jobs(),
+            "query_jobs": api.queries.jobs(),
             "api_requests": api.api_requests,
             "batches_used": api.ingest.batches_used(),
+            "records_used": api.ingest.records_used(),
         },
     )
 
@@ -370,12 +424,14 @@ def _admin_faults_cleared(api: Api, call: Call) -> Reply:
 def _admin_settings(api: Api, call: Call) -> Reply:
     api.settings.change(json.loads(call.body))
     api.ingest.wake()
+    api.queries.wake()
     return Reply(200, api.settings.shown())
 
 
 def _admin_clock(api: Api, call: Call) -> Reply:
     api.clock.push(float(json.loads(call.body)["push"]))
     api.ingest.wake()
+    api.queries.wake()
     return Reply(200, {"now": stamp(api.clock.now())})
 
 
@@ -420,6 +476,13 @@ ROUTES = (
     Route("PATCH", f"{DATA}/jobs/ingest/{{}}", _patch_job),
     Route("DELETE", f"{DATA}/jobs/ingest/{{}}", _delete_job),
     Route("GET", f"{DATA}/jobs/ingest/{{}}/{{}}", _results),
+    Route("POST", f"{DATA}/jobs/query", _create_query),
+    Route("GET", f"{DATA}/jobs/query", _list_queries),
+    Route("GET", f"{DATA}/jobs/query/{{}}", _get_query),
+    Route("PATCH", f"{DATA}/jobs/query/{{}}", _patch_query),
+    Route("DELETE", f"{DATA}/jobs/query/{{}}", _delete_query),
+    Route("GET", f"{DATA}/jobs/query/{{}}/results", _query_results),
+    Route("GET", f"{DATA}/jobs/query/{{}}/resultPages", _query_pages),
     Route("GET", "/fakeforce/rows/{}", _admin_rows, needs_token=False),
     Route("GET", "/fakeforce/state", _admin_state, needs_token=False),
     Route("GET", "/fakeforce/calls", _admin_calls, needs_token=False),
@@ -502,7 +565,9 @@ class App:
             await send(message)
 
         fault = None if admin else self.api.faults.for_call(scope["method"], unquote(raw))
-        if fault is not None:
+        if fault is not None and fault.kind == "slow":
+            await asyncio.sleep(fault.delay)
+        if fault is not None and fault.kind != "slow":
             await self._strike(fault, scope, receive, noting, send)
         else:
             response = await self._answer(Request(scope, receive))
@@ -521,9 +586,13 @@ class App:
             await Response(body, status, headers)(scope, receive, noting)
         elif fault.kind == "reset-before":
             _cut(send)
-        elif fault.kind == "reset-during":
+        elif fault.kind in ("reset-during", "stall"):
             await _read_some(Request(scope, receive))
+            await asyncio.sleep(fault.delay)
             _cut(send)
+        elif fault.kind == "cut-answer":
+            response = await self._answer(Request(scope, receive))
+            await response(scope, receive, _only_first(noting, send))
         else:
             response = await self._answer(Request(scope, receive))
             if isinstance(response, StreamingResponse):
@@ -573,33 +642,43 @@ class App:
         media = call.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media not in ("text/csv", ""):
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"Content type must be text/csv, not {media}")
-        zipped = call.headers.get("content-encoding", "").lower() == "gzip"
-        if zipped and not self.api.settings.gzip_upload:
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding gzip is not supported here")
+        zipped = call.headers.get("content-encoding", "").strip().lower()
+        if zipped not in ("", "identity") and not (zipped in UNZIP and self.api.settings.gzip_upload):
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"Content-Encoding {zipped} is not supported here")
         ingest = self.api.ingest
         job, part = ingest.begin_upload(call.parts[5])
-        complete = False
         try:
             await self._receive(request, part, zipped)
-            complete = True
-        except ClientDisconnect:
-            return Reply(400, [])  # nobody hears it
-        finally:
-            await run_in_threadpool(ingest.end_upload, job, part, complete=complete)
+        except BaseException as error:
+            await run_in_threadpool(ingest.end_upload, job, part, complete=False)
+            if isinstance(error, ClientDisconnect):
+                return Reply(400, [])  # nobody hears it
+            raise
+        await run_in_threadpool(ingest.end_upload, job, part, complete=True)
         return Reply(201)
 
-    async def _receive(self, request: Request, part: Path, zipped: bool) -> None:
+    async def _receive(self, request: Request, part: Path, zipped: str) -> None:
         """The limit is on the decompressed data (Bulk API guide: limits)."""
-        unzip = zlib.decompressobj(wbits=31) if zipped else None
+        unzip = zlib.decompressobj(wbits=UNZIP[zipped]) if zipped in UNZIP else None
         size = 0
         with await run_in_threadpool(part.open, "wb") as target:
             async for data in request.stream():
-                plain = unzip.decompress(data) if unzip else data
+                plain = _unzipped(unzip, data) if unzip else data
                 size += len(plain)
                 if size > self.api.settings.max_upload_bytes:
                     text = f"Job data is larger than {self.api.settings.max_upload_bytes} bytes"  # assumed
                     raise ApiError(400, "CLIENTINPUTERROR", text)
                 _write(target, plain)
+        if unzip and size and not unzip.eof:
+            raise ApiError(400, "CLIENTINPUTERROR", f"The {zipped} data breaks off")
+
+
+def _unzipped(unzip: Any, data: bytes) -> bytes:
+    try:
+        plain: bytes = unzip.decompress(data)
+    except zlib.error as error:
+        raise ApiError(400, "CLIENTINPUTERROR", f"The data cannot be decompressed: {error}") from None
+    return plain
 
 
 def _write(target: BinaryIO, data: bytes) -> None:
@@ -620,12 +699,13 @@ def _read_head(request: Request) -> Call:
 
 def _plain(body: bytes, call: Call) -> bytes:
     """Request bodies may be compressed (REST guide: Compression Headers)."""
-    if call.headers.get("content-encoding", "").lower() != "gzip":
+    kind = call.headers.get("content-encoding", "").strip().lower()
+    if kind not in UNZIP:
         return body
     try:
-        return gzip.decompress(body)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ApiError(400, "CLIENTINPUTERROR", f"The request body is not valid gzip: {error}") from None
+        return zlib.decompress(body, wbits=UNZIP[kind])
+    except zlib.error as error:
+        raise ApiError(400, "CLIENTINPUTERROR", f"The request body is not valid {kind}: {error}") from None
 
 
 def _response(reply: Reply, call: Call) -> Response:
@@ -637,7 +717,7 @@ def _response(reply: Reply, call: Call) -> Response:
         return Response(body, reply.status, headers)
     # Compressed only when gzip is asked for by that name (Bulk API 2.0 guide: Use Compression).
     accepted = [item.partition(";")[0].strip() for item in call.headers.get("accept-encoding", "").split(",")]
-    pieces = (text.encode() for text in body)
+    pieces = (text.encode() if isinstance(text, str) else text for text in body)
     if "gzip" in accepted:
         headers["content-encoding"] = "gzip"
         return StreamingResponse(_zipped(pieces), reply.status, headers)
@@ -673,6 +753,24 @@ async def _read_some(request: Request) -> None:
 async def _read_some_of(response: StreamingResponse) -> None:
     async for _ in response.body_iterator:
         return
+
+
+def _only_first(send: Send, raw: Any) -> Send:
+    """Sends the head and half of the body's first piece, then hangs up; what follows goes nowhere."""
+    cut = False
+
+    async def some(message: Message) -> None:
+        nonlocal cut
+        if cut:
+            return
+        if message["type"] == "http.response.body" and message.get("body"):
+            message = {**message, "body": message["body"][: len(message["body"]) // 2], "more_body": True}
+            cut = True
+        await send(message)
+        if cut:
+            raw.__self__.transport.close()  # no reset: that could drop what the client has not read yet
+
+    return some
 
 
 def _cut(send: Any) -> None:

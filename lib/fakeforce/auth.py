@@ -13,7 +13,7 @@ from typing import Any
 from .clock import Clock, stamp
 from .errors import ApiError
 from .ids import record_id
-from .ingest import USER_ID
+from .jobs import USER_ID
 from .settings import Settings
 from .store import Store
 

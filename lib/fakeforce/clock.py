@@ -25,7 +25,7 @@ class Clock:
 
 def stamp(moment: datetime) -> str:
     """Stored form of a moment: ``2026-01-31T09:00:00.000Z``; sorts as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def wire(stored: str) -> str:

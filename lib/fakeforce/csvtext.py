@@ -8,17 +8,22 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from .errors import JobFailure
 
 DELIMITERS = {"COMMA": ",", "TAB": "\t", "PIPE": "|", "SEMICOLON": ";", "CARET": "^", "BACKQUOTE": "`"}
+LINE_ENDS = {"LF": "\n", "CRLF": "\r\n"}
 BATCH_ROWS = 10_000  # Bulk API 2.0 guide: How Requests Are Processed
-MAX_RECORD_BYTES = 1_600_000  # 400,000 characters of a record (limits), at most 4 bytes each
+MAX_RECORD_CHARACTERS = 400_000  # limits
+MAX_HEADER_CHARACTERS = 32_000  # Bulk API 2.0 guide: Prepare CSV Files
+MAX_FIELDS = 5_000  # limits
+MAX_RECORD_BYTES = 4 * MAX_RECORD_CHARACTERS
 BOM = b"\xef\xbb\xbf"
 UNESCAPED_QUOTE = "Failed to parse CSV. Found unescaped quote. A value with quote should be within a quote"
+TOO_LARGE = f"A record is larger than {MAX_RECORD_CHARACTERS} characters"
 
 csv.field_size_limit(MAX_RECORD_BYTES)
 
@@ -61,8 +66,8 @@ def survey(source: BinaryIO, delimiter: str, line_ending: str) -> Layout:
         problem = _record_problem(record, shape, line_ending)
         if problem is not None:
             layout.failure = layout.failure or problem
-            if UNESCAPED_QUOTE in str(problem):
-                layout.pieces.clear()  # the rows cannot be told apart
+            if UNESCAPED_QUOTE in str(problem) or TOO_LARGE in str(problem):
+                layout.pieces.clear()  # the rows cannot be told apart, or not be read
                 return layout
         if not layout.header:
             _read_header(layout, record, delimiter)
@@ -101,6 +106,9 @@ def _record_shape(delimiter: str) -> re.Pattern[bytes]:
 
 
 def _record_problem(record: bytes, shape: re.Pattern[bytes], line_ending: str) -> JobFailure | None:
+    if len(record) > MAX_RECORD_CHARACTERS and len(record.decode("utf-8", "replace")) > MAX_RECORD_CHARACTERS:
+        # That the job fails and not the row is assumed, so is the text.
+        return JobFailure("InvalidBatch", TOO_LARGE)
     if b'"' in record and not shape.match(record):
         return JobFailure("InvalidBatch", UNESCAPED_QUOTE)
     if not _line_end_fits(record, line_ending):
@@ -128,6 +136,9 @@ def _read_header(layout: Layout, record: bytes, delimiter: str) -> None:
         layout.failure = JobFailure("InvalidBatch", UNESCAPED_QUOTE)
     layout.header = text
     layout.names = next(csv.reader([text], delimiter=delimiter), [])
+    if len(text) > MAX_HEADER_CHARACTERS or len(layout.names) > MAX_FIELDS:  # text assumed
+        most = f"{MAX_HEADER_CHARACTERS} characters and {MAX_FIELDS} fields"
+        layout.failure = layout.failure or JobFailure("InvalidBatch", f"A header has at most {most}")
 
 
 def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]]:
@@ -138,10 +149,10 @@ def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]
     return [row for row in rows if row]
 
 
-def quoted(cells: list[str], delimiter: str) -> str:
-    """One result line: every data cell quoted (documented), LF at the end (seen)."""
+def quoted(cells: Sequence[str], delimiter: str, line_end: str) -> str:
+    """One result line: every data cell quoted (documented)."""
     middle = f'"{delimiter}"'
     line = middle.join(cells)
     if line.count('"') != 2 * (len(cells) - 1):
         line = middle.join([cell.replace('"', '""') for cell in cells])
-    return f'"{line}"\n'
+    return f'"{line}"{line_end}'

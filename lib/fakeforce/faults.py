@@ -1,13 +1,16 @@
 """Faults on request: one table of rules, for calls, rows and jobs. Documented in README.md.
 
-A rule fires ``times`` times after ``skip`` matching events, then it is spent. Rules are tried in the order
-they were given.
+A rule fires ``times`` times after ``skip`` matching events, then it is spent; ``times`` 0 is for ever. With a
+``rate`` below 1 each matching event is struck with that chance, drawn from ``seed``: the same seed strikes the same
+events. Rules are tried in the order they were given.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -36,21 +39,31 @@ ANSWERS: dict[str, tuple[int, str, dict[str, str]]] = {
     ),  # seen
     "401": (401, _array("INVALID_SESSION_ID", "Session expired or invalid"), {}),  # seen
 }
-RESETS = ("reset-before", "reset-during", "reset-after")
+CUTS = ("reset-before", "reset-during", "reset-after", "cut-answer")
+SLOW = ("slow", "stall")
+CALL_FAULTS = (*ANSWERS, *CUTS, *SLOW)
 ROW_FAULTS = ("lock-rows", "row-error")
-JOB_FAULTS = ("fail-job", "lose-batch")
-KINDS = (*ANSWERS, *RESETS, *ROW_FAULTS, *JOB_FAULTS)
+JOB_FAULTS = ("fail-job", "stick-job", "retry-batch", "lose-batch", "fail-query", "stick-query")
+RESULT_FAULTS = ("drop-result",)
+KINDS = (*CALL_FAULTS, *ROW_FAULTS, *JOB_FAULTS, *RESULT_FAULTS)
 
 
 @dataclass
 class Fault:
     """One rule.
 
-    Calls: ``kind`` is a name of ANSWERS or RESETS; ``method`` and ``path`` (a regular expression searched in
-    the path) say which calls. Rows: ``lock-rows`` and ``row-error`` refuse ``rows`` rows of the next chunk of
-    ``object`` with ``error`` (``CODE:message``). Jobs: ``fail-job`` ends the next job of ``object`` with
-    ``error`` after ``skip`` internal batches, ``lose-batch`` drops an internal batch as an exhausted daily
-    allocation does.
+    Calls, chosen by ``method`` and ``path`` (a regular expression searched in the path):
+    the names of ANSWERS give that answer; ``reset-before``, ``-during`` and ``-after`` cut the connection before the
+    body is read, after its first bytes, or after the work was done and before the answer; ``cut-answer`` hangs
+    up after half of the answer's first piece. ``slow`` waits ``delay`` real seconds before the body is read and then goes on;
+    ``stall`` reads the body's first bytes, waits as long, and cuts.
+
+    Jobs of ``object``: ``lock-rows`` and ``row-error`` refuse ``rows`` rows of the next chunk with ``error``
+    (``CODE:message``); ``fail-job`` ends the next job with ``error`` after ``skip`` internal batches;
+    ``stick-job`` leaves it InProgress for ``delay`` seconds of the org's time (0: until it is aborted);
+    ``fail-query`` and ``stick-query`` do the same to a query job; ``retry-batch`` makes one try of a batch fail as a whole (the 21st of a batch fails the job); ``lose-batch``
+    drops an internal batch as an exhausted daily allocation does; ``drop-result`` leaves ``rows`` lines out of the next
+    result download whose kind (successful, failed, unprocessed) ``path`` is found in.
     """
 
     kind: str
@@ -62,16 +75,48 @@ class Fault:
     rows: int = 1
     error: str = ""
     retry_after: str = ""
+    delay: float = 0.0
+    rate: float = 1.0
+    seed: int = 1
     fired: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FakeforceError(f"unknown fault kind {self.kind!r} (known: {', '.join(KINDS)})")
-        re.compile(self.path)
+        for one in fields(self):
+            value, kind = getattr(self, one.name), type(one.default)
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            if not fits and one.name != "kind":
+                text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
+                raise FakeforceError(text)
+            if isinstance(value, int | float) and value < 0 and one.name != "seed":
+                raise FakeforceError(f"fault key {one.name!r} must not be negative and is {value}")
+        if not 0 < self.rate <= 1:
+            raise FakeforceError(f"fault key 'rate' must be above 0 and at most 1 and is {self.rate}")
+        try:
+            re.compile(self.path)
+        except re.error as error:
+            raise FakeforceError(f"fault key 'path' is no regular expression: {error}") from None
+        self._dice = random.Random(self.seed)  # noqa: S311 - a fault, not a secret
+
+    def strikes(self) -> bool:
+        """Whether this matching event is struck; counts it."""
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        if self._dice.random() >= self.rate:
+            return False
+        self.fired += 1
+        return True
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has struck as often as it may."""
+        return 0 < self.times <= self.fired
 
     def matches_call(self, method: str, path: str) -> bool:
         """Whether the rule is about this call."""
-        if self.kind not in ANSWERS and self.kind not in RESETS:
+        if self.kind not in CALL_FAULTS:
             return False
         return (not self.method or self.method.upper() == method) and bool(re.search(self.path, path))
 
@@ -112,16 +157,21 @@ class Faults:
         """The rule on rows or jobs of an object that strikes now, if any; counts it."""
         return self._take(lambda rule: rule.kind in kinds and rule.object.lower() in ("", name.lower()))
 
-    def _take(self, matches: Any) -> Fault | None:
+    def for_result(self, name: str, kind: str) -> Fault | None:
+        """The rule on a result download of an object's job that strikes now, if any; counts it."""
+        return self._take(
+            lambda rule: (
+                rule.kind in RESULT_FAULTS
+                and rule.object.lower() in ("", name.lower())
+                and bool(re.search(rule.path, kind))
+            )
+        )
+
+    def _take(self, matches: Callable[[Fault], bool]) -> Fault | None:
         with self._lock:
             for rule in self._rules:
-                if not matches(rule):
-                    continue
-                if rule.skip > 0:
-                    rule.skip -= 1
-                    continue
-                rule.fired += 1
-                if rule.fired >= rule.times:
-                    self._rules.remove(rule)
-                return rule
+                if matches(rule) and rule.strikes():
+                    if rule.spent:
+                        self._rules.remove(rule)
+                    return rule
         return None

@@ -6,6 +6,7 @@ import re
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECK = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_CAPITALS = str.maketrans({char: "1" if char.isupper() else "0" for char in DIGITS})
 _SHAPE = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?\Z")
 _POD = "Ff0"  # three fixed characters, as an instance has
 
@@ -21,14 +22,11 @@ def record_id(prefix: str, number: int) -> str:
 
 def long_id(short: str) -> str:
     """15 characters to 18: each group of five adds one character that says which of them are capitals."""
-    check = ""
-    for start in (0, 5, 10):
-        bits = 0
-        for place, char in enumerate(short[start : start + 5]):
-            if "A" <= char <= "Z":
-                bits |= 1 << place
-        check += _CHECK[bits]
-    return short + check
+    return short + _check(short[:5]) + _check(short[5:10]) + _check(short[10:])
+
+
+def _check(five: str) -> str:
+    return _CHECK[int(five[::-1].translate(_CAPITALS), 2)]
 
 
 def normal_id(text: str) -> str | None:

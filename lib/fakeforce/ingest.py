@@ -9,34 +9,35 @@ process killed at any moment goes on at the first chunk that is not there.
 
 from __future__ import annotations
 
+import csv
 import json
 import random
-import sqlite3
+import re
 import threading
 import time
-import traceback
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .clock import Clock, stamp, wire
-from .csvtext import BATCH_ROWS, DELIMITERS, Layout, Piece, quoted, read_piece, survey
-from .errors import ApiError, JobFailure, RowError, not_found
+from .clock import Clock, stamp
+from .csvtext import BATCH_ROWS, DELIMITERS, LINE_ENDS, Layout, Piece, quoted, read_piece, survey
+from .errors import ApiError, JobFailure, RowError
 from .faults import Faults
-from .ids import normal_id, record_id
+from .jobs import INGEST, RUNNING, TERMINAL, Job, Jobs, choice
 from .records import CHUNK_ROWS, Change, Outcome, Rows, Writer, compile_writer, read_csv_rows, resolve_column
 from .schema import Field, Schema, SObject
 from .settings import Settings
 from .store import Store
 from .values import echo
+from .worker import Worker
 
-OPERATIONS = ("insert", "update", "upsert", "delete")
-TERMINAL = ("JobComplete", "Failed", "Aborted")
-RESULTS_DAYS = 7  # limits: results and job records are kept for 7 days
-LIST_ROWS = 1000  # Bulk API 2.0 guide: Get Information About All Ingest Jobs
+OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
+BY_ID = ("update", "delete", "hardDelete")
+MULTIPART_CHARACTERS = 100_000  # Bulk API 2.0 guide: Create a Job
+MAX_RETRIES = 20  # limits: a batch is tried again 20 times at most
+DAY = timedelta(hours=24)
 
-Job = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -49,35 +50,51 @@ class Ingest:
         self.store, self.clock, self.settings, self.faults = store, clock, settings, faults
         self.user, self.seed = user, seed
         self.schema: Schema = store.schema
+        self._jobs = Jobs(store, clock, INGEST)
         self._uploading: set[int] = set()
-        self._wake = threading.Condition()
-        self._worker = threading.Thread(target=self._work, name="fakeforce-worker", daemon=True)
-        self._stopping = False
-        self._busy = False
+        self._uploads = threading.Lock()
+        self._locked: dict[int, set[str]] = {}  # job number -> parents that its newest internal batch holds
+        self.worker = Worker("fakeforce-ingest", self._runnable, self._step, self._broken, self._jobs.waiting)
 
     # ---- calls ----
 
-    def create(self, body: dict[str, Any], version: str) -> Job:
-        """POST /jobs/ingest (Bulk API 2.0 guide: Create a Job); the texts of refusals are assumed."""
+    def create(self, body: dict[str, Any], version: str, data: bytes | None = None) -> Job:
+        """POST /jobs/ingest (Bulk API 2.0 guide: Create a Job); the texts of refusals are assumed.
+
+        ``data``: the CSV of a multipart call; the job then starts at UploadComplete.
+        """
         obj, operation, key = self._target(body)
-        delimiter = _choice(body, "columnDelimiter", tuple(DELIMITERS), "COMMA")
-        line_ending = _choice(body, "lineEnding", ("LF", "CRLF"), "LF")
-        _choice(body, "contentType", ("CSV",), "CSV")
+        delimiter = choice(body, "columnDelimiter", tuple(DELIMITERS), "COMMA")
+        line_ending = choice(body, "lineEnding", tuple(LINE_ENDS), "LF")
+        choice(body, "contentType", ("CSV",), "CSV")
         extra = {k: body[k] for k in ("assignmentRuleId",) if body.get(k)}
-        now = stamp(self.clock.now())
-        with self.store.transaction() as con:
-            cursor = con.execute(
-                "INSERT INTO _job (api_version, object, operation, external_id_field, delimiter, line_ending,"
-                " extra, state, created, modified) VALUES (?,?,?,?,?,?,?,'Open',?,?)",
-                (version, obj.name, operation, key, delimiter, line_ending, json.dumps(extra), now, now),
-            )
-            number = int(cursor.lastrowid or 0)
-            con.execute("UPDATE _job SET id = ? WHERE n = ?", (record_id("750", number), number))
-        return self.job(record_id("750", number))
+        if data is not None and len(data.decode("utf-8", errors="replace")) > MULTIPART_CHARACTERS:
+            text = f"Job data of a multipart request is larger than {MULTIPART_CHARACTERS} characters"
+            raise ApiError(400, "CLIENTINPUTERROR", text)
+        values = {
+            "object": obj.name, "operation": operation, "external_id_field": key,
+            "delimiter": delimiter, "line_ending": line_ending, "extra": json.dumps(extra),
+        }  # fmt: skip
+        job = self._jobs.add(version, "Open", values)
+        if data is None:
+            return job
+        self._data_path(job).write_bytes(data)
+        return self._close(job)
+
+    def _close(self, job: Job) -> Job:
+        later = stamp(self.clock.now() + timedelta(seconds=self.settings.job_delay))
+        with self._uploads:
+            busy = job["n"] in self._uploading
+        if busy or not self._jobs.move(job, "UploadComplete", ("Open",), not_before=later):
+            # Text assumed.
+            state = "uploading" if busy else self.job(job["id"])["state"]
+            raise ApiError(400, "INVALIDJOBSTATE", f"Closing already {state} Job not allowed")
+        self.wake()
+        return self.job(job["id"]) | {"state": "UploadComplete"}  # the worker may have moved it already
 
     def _target(self, body: dict[str, Any]) -> tuple[SObject, str, str | None]:
         operation = body.get("operation")
-        if operation == "hardDelete":
+        if operation == "hardDelete" and not self.settings.hard_delete:
             # Off by default: permission "Bulk API Hard Delete" (Bulk API 2.0 guide: Create a Job).
             raise ApiError(
                 400, "FEATURENOTENABLED", "hardDelete operation requires special user profile permission"
@@ -99,23 +116,14 @@ class Ingest:
 
     def job(self, job_id: str) -> Job:
         """The stored job. Raises 404 for an unknown, deleted or aged-out id."""
-        found = self._select("WHERE id = ?", normal_id(job_id))
-        if not found:
-            raise not_found()
-        job = found[0]
-        if job["state"] in TERMINAL and self._age(job) > timedelta(days=RESULTS_DAYS):
-            raise not_found()
-        return job
-
-    def _age(self, job: Job) -> timedelta:
-        return self.clock.now() - datetime.fromisoformat(job["modified"])
+        return self._jobs.get(job_id)
 
     def begin_upload(self, job_id: str) -> tuple[Job, Path]:
         """PUT batches may start: the job is Open and has no data yet. Returns a scratch path to write to."""
         job = self.job(job_id)
         if job["state"] != "Open":
             raise ApiError(400, "INVALIDJOBSTATE", f"Job is in state {job['state']} and takes no more data")
-        with self._wake:
+        with self._uploads:
             if job["uploaded"] or job["n"] in self._uploading:
                 # The beginning of the text is seen, status and code are assumed.
                 text = (
@@ -123,99 +131,61 @@ class Ingest:
                 )
                 raise ApiError(400, "CLIENTINPUTERROR", f"{text}, then create a new one and PUT only once")
             self._uploading.add(job["n"])
-        return job, self._data_path(job).with_suffix(".part")
+        return job, self._jobs.path(job, "part")
 
     def end_upload(self, job: Job, part: Path, *, complete: bool) -> None:
-        """The body came whole: it becomes the job's data. Broken off: the job stays Open and empty."""
+        """The body came whole: it becomes the job's data. Broken off: the job stays Open and empty.
+
+        Raises 400 for no data at all (assumed).
+        """
         try:
-            if complete:
+            if complete and part.stat().st_size:
                 part.replace(self._data_path(job))
                 with self.store.transaction() as con:
                     con.execute("UPDATE _job SET uploaded = 1 WHERE n = ? AND state = 'Open'", (job["n"],))
-            else:
-                part.unlink(missing_ok=True)
+                return
+            part.unlink(missing_ok=True)
         finally:
-            with self._wake:
+            with self._uploads:
                 self._uploading.discard(job["n"])
+        if complete:
+            raise ApiError(400, "CLIENTINPUTERROR", "Job data is empty")
 
     def change_state(self, job_id: str, wanted: object) -> Job:
         """PATCH {state}: UploadComplete from Open; Aborted from every state that is not final."""
-        if wanted not in ("UploadComplete", "Aborted"):
+        if wanted == "UploadComplete":
+            return self._close(self.job(job_id))
+        if wanted != "Aborted":
             raise ApiError(400, "CLIENTINPUTERROR", f"State must be UploadComplete or Aborted, not {wanted}")
-        sources = ("Open",) if wanted == "UploadComplete" else ("Open", "UploadComplete", "InProgress")
-        job = self.job(job_id)
-        now = self.clock.now()
-        marks = ",".join("?" * len(sources))
-        with self.store.transaction() as con:
-            moved = con.execute(
-                f"UPDATE _job SET state = ?, modified = ?, not_before = ? WHERE n = ? AND state IN ({marks})",
-                (
-                    wanted,
-                    stamp(now),
-                    stamp(now + timedelta(seconds=self.settings.job_delay)),
-                    job["n"],
-                    *sources,
-                ),
-            ).rowcount
-        if not moved:
-            # The text for a finished job is seen; that for the other moves is assumed.
-            text = "Aborting already Completed Job not allowed"
-            if wanted == "UploadComplete":
-                text = f"Closing already {self.job(job_id)['state']} Job not allowed"
-            raise ApiError(400, "INVALIDJOBSTATE", text)
-        if wanted == "Aborted":
-            self._survey_quietly(self.job(job_id))
+        job = self._jobs.abort(job_id, ("Open", *RUNNING))
+        self._survey_quietly(job)
         self.wake()
         return self.job(job_id)
 
     def delete(self, job_id: str) -> None:
-        """DELETE: only what is not running (Bulk API 2.0 guide: Delete a Job)."""
-        job = self.job(job_id)
-        if job["state"] not in ("UploadComplete", *TERMINAL):
-            text = "Error encountered when deleting the job because the job is not terminated"
-            raise ApiError(400, "API_ERROR", text)
-        with self.store.transaction() as con:
-            for table, column in (("_chunk", "job"), ("_job", "n")):
-                con.execute(f"DELETE FROM {table} WHERE {column} = ?", (job["n"],))
-            # Batches stay: they count toward the daily allocation.
-        self._data_path(job).unlink(missing_ok=True)
+        """DELETE a job that does not run."""
+        self._jobs.delete(job_id)
 
-    def listing(self, job_type: str | None, locator: str | None, version: str) -> dict[str, Any]:
-        """GET /jobs/ingest, 1,000 a page; rows lack the counters (documented)."""
-        if job_type not in (None, "V2Ingest", "BigObjectIngest", "Classic"):
-            raise ApiError(400, "CLIENTINPUTERROR", f"Unknown jobType: {job_type}")
-        start = 0
-        if locator:
-            tail = locator.rpartition("-")[2]
-            if not tail.isdigit():
-                raise ApiError(400, "CLIENTINPUTERROR", f"Invalid queryLocator: {locator}")
-            start = int(tail)
-        jobs = self.jobs() if job_type in (None, "V2Ingest") else []
-        page = jobs[start : start + LIST_ROWS]
-        done = start + LIST_ROWS >= len(jobs)
-        more = f"{record_id('01g', 1)}-{start + LIST_ROWS}"
-        path = f"/services/data/{version}/jobs/ingest?queryLocator={more}"
-        return {
-            "done": done,
-            "records": [job_info(job, "list") for job in page],
-            "nextRecordsUrl": None if done else path,
-        }
+    def listing(self, query: dict[str, str], version: str) -> dict[str, Any]:
+        """GET /jobs/ingest, 1,000 a page."""
+        return self._jobs.listing(query, version)
 
     def jobs(self) -> list[Job]:
         """All stored jobs, oldest first."""
-        return self._select("")
-
-    def _select(self, where: str, *given: object) -> list[Job]:
-        with self.store.reading() as con:
-            cursor = con.cursor()
-            cursor.row_factory = sqlite3.Row
-            return [dict(row) for row in cursor.execute(f"SELECT * FROM _job {where} ORDER BY n", given)]
+        return self._jobs.all()
 
     def batches_used(self) -> int:
         """Internal batches of the last 24 hours (the empty parent batch is not counted: assumed)."""
-        since = stamp(self.clock.now() - timedelta(hours=24))
+        return self._used("COUNT(*)")
+
+    def records_used(self) -> int:
+        """Records of the internal batches of the last 24 hours."""
+        return self._used("coalesce(sum(rows), 0)")
+
+    def _used(self, what: str) -> int:
+        since = stamp(self.clock.now() - DAY)
         with self.store.reading() as con:
-            return int(con.execute("SELECT COUNT(*) FROM _batch WHERE started > ?", (since,)).fetchone()[0])
+            return int(con.execute(f"SELECT {what} FROM _batch WHERE started > ?", (since,)).fetchone()[0])
 
     # ---- results ----
 
@@ -226,13 +196,16 @@ class Ingest:
             raise ApiError(
                 400, "INVALIDJOBSTATE", f"Results are not available for a job in state {job['state']}"
             )
-        return self._result_lines(job, kind)
+        fault = self.faults.for_result(job["object"], kind)
+        lines = self._result_lines(job, kind)
+        return lines if fault is None else _without(lines, fault.rows)
 
     def _result_lines(self, job: Job, kind: str) -> Iterator[str]:
-        mark = DELIMITERS[job["delimiter"]]
-        lead = {"successful": ("sf__Id", "sf__Created"), "failed": ("sf__Id", "sf__Error")}.get(kind, ())
-        # The sent header comes back as it was sent, unquoted cells unquoted (seen).
-        yield "".join(f'"{cell}"{mark}' for cell in lead) + (job["header"] or "") + "\n"
+        mark, end = DELIMITERS[job["delimiter"]], LINE_ENDS[job["line_ending"]]
+        lead = {"successful": ('"sf__Id"', '"sf__Created"'), "failed": ('"sf__Id"', '"sf__Error"')}
+        # The sent header comes back as it was sent, unquoted cells unquoted (seen); the job's line end is
+        # that of the results too (assumed).
+        yield mark.join([*lead.get(kind, ()), *([job["header"]] if job["header"] else [])]) + end
         columns = self._echo_columns(job)
         for seq, piece in self._shuffled_pieces(job):
             outcomes = self._outcomes(job, seq)
@@ -245,12 +218,12 @@ class Ingest:
                 rows = read_piece(source, piece, mark)
             for chunk in _shuffled(wanted, f"{self.seed}:{job['n']}:{seq}"):
                 part = rows[chunk * CHUNK_ROWS : (chunk + 1) * CHUNK_ROWS]
-                yield from _chunk_lines(kind, part, outcomes.get(chunk, []), columns, mark)
+                yield from _chunk_lines(kind, part, outcomes.get(chunk, []), columns, (mark, end))
 
     def _echo_columns(self, job: Job) -> list[tuple[int, Field | None, bool]]:
         """(position, number field or None, header in the API name's own case) of each column."""
         obj = self.schema.get(job["object"])
-        names = next(iter(_header_cells(job)), [])
+        names = _header_cells(job)
         found: list[tuple[int, Field | None, bool]] = []
         for at, name in enumerate(names):
             try:
@@ -277,68 +250,24 @@ class Ingest:
             return {chunk: json.loads(text) for chunk, text in rows}
 
     def _data_path(self, job: Job) -> Path:
-        return self.store.uploads / f"{job['id']}.csv"
+        return self._jobs.path(job, "csv")
 
     # ---- the worker ----
 
-    def start(self) -> None:
-        """Begin to process; jobs that a former process left unfinished go on."""
-        self._worker.start()
-
-    def stop(self) -> None:
-        """Stop after the chunk in hand; the rest goes on when the state file is opened again."""
-        self._stopping = True
-        self.wake()
-        if self._worker.is_alive():
-            self._worker.join(timeout=30)
-
     def wake(self) -> None:
         """Something changed: a job was closed, the clock was pushed, a hold was released."""
-        with self._wake:
-            self._wake.notify_all()
+        self.worker.wake()
 
-    def wait_idle(self, timeout: float = 30.0) -> bool:
-        """Wait until no job can be worked on; False when the time is over."""
-        with self._wake:
-            return self._wake.wait_for(lambda: not self._busy and not self._runnable(), timeout)
-
-    def _work(self) -> None:
-        turn = 0
-        while not self._stopping:
-            ready = self._take()
-            if not ready:
-                continue
-            turn += 1
-            job = ready[turn % len(ready)]
-            try:
-                self._step(job)
-            except Exception as error:  # noqa: BLE001 - see below
-                # A mistake in this package must show in the job, not as a worker that is gone.
-                traceback.print_exc()
-                self._move(job, "Failed", ("UploadComplete", "InProgress"), f"Unknown : fakeforce: {error!r}")
-
-    def _take(self) -> list[Job]:
-        """The jobs that can be worked on; with none, wait a moment for news and return nothing."""
-        with self._wake:
-            ready = self._runnable()
-            self._busy = bool(ready)
-            if not ready:
-                self._wake.notify_all()
-                if not self._stopping:
-                    # Short with a delay set: it may end without anyone telling.
-                    self._wake.wait(timeout=0.05 if self.settings.job_delay else 0.5)
-            return ready
+    def _broken(self, job: Job, error: Exception) -> None:
+        self._jobs.move(job, "Failed", RUNNING, error=f"Unknown : fakeforce: {error!r}")
 
     def _runnable(self) -> list[Job]:
-        now = stamp(self.clock.now())
-        found = []
-        for job in self._select("WHERE state IN ('UploadComplete', 'InProgress')"):
-            held = self.settings.hold_jobs and job["state"] == "InProgress"
-            if held and self._batches_done(job) >= self.settings.hold_after_batches:
-                continue
-            if (job["not_before"] or "") <= now:
-                found.append(job)
-        return found
+        return [job for job in self._jobs.running() if not self._held(job)]
+
+    def _held(self, job: Job) -> bool:
+        if not self.settings.hold_jobs or job["state"] != "InProgress":
+            return False
+        return self._batches_done(job) >= self.settings.hold_after_batches
 
     def _batches_done(self, job: Job) -> int:
         with self.store.reading() as con:
@@ -350,44 +279,31 @@ class Ingest:
         began = time.perf_counter()
         try:
             if job["state"] == "UploadComplete":
-                self._move(job, "InProgress", ("UploadComplete",))
-                return
-            if job["header"] is None:
+                self._jobs.move(job, "InProgress", ("UploadComplete",))
+            elif job["header"] is None:
                 self._survey(job)
-                return
-            writer = self._writer(job)
-            fault = self.faults.for_object(("fail-job",), job["object"])
-            if fault is not None:
-                code, _, text = (
-                    fault.error or "TooManyLockFailure:Too many lock failure 200 Trying again later."
-                ).partition(":")
-                raise JobFailure(code, text)
-            piece = self._next_piece(job)
-            if piece is None:
-                self._move(job, "JobComplete", ("InProgress",))
             else:
-                self._process(job, writer, *piece)
+                self._next_batch(job)
         except JobFailure as failure:
-            self._move(job, "Failed", ("UploadComplete", "InProgress"), str(failure))
+            self._jobs.move(job, "Failed", RUNNING, error=str(failure))
         finally:
-            self._add_time(job, began)
+            self._jobs.add_time(job, began)
 
-    def _move(self, job: Job, state: str, sources: tuple[str, ...], error: str | None = None) -> None:
-        marks = ",".join("?" * len(sources))
-        with self.store.transaction() as con:
-            con.execute(
-                f"UPDATE _job SET state = ?, modified = ?, error = coalesce(?, error)"
-                f" WHERE n = ? AND state IN ({marks})",
-                (state, stamp(self.clock.now()), error, job["n"], *sources),
-            )
-
-    def _add_time(self, job: Job, began: float) -> None:
-        spent = max(1, round((time.perf_counter() - began) * 1000))
-        with self.store.transaction() as con:
-            con.execute(
-                "UPDATE _job SET total_ms = total_ms + ?, active_ms = active_ms + ? WHERE n = ?",
-                (spent, spent, job["n"]),
-            )
+    def _next_batch(self, job: Job) -> None:
+        writer = self._writer(job)
+        fault = self.faults.for_object(("fail-job", "stick-job"), job["object"])
+        if fault is not None and fault.kind == "stick-job":
+            self._jobs.put_off(job, fault.delay)
+            return
+        if fault is not None:
+            lock = "TooManyLockFailure:Too many lock failure 200 Trying again later."  # seen
+            code, _, text = (fault.error or lock).partition(":")
+            raise JobFailure(code, text)
+        piece = self._next_piece(job)
+        if piece is None:
+            self._jobs.move(job, "JobComplete", ("InProgress",))
+        else:
+            self._process(job, writer, *piece)
 
     def _survey(self, job: Job) -> None:
         """Look at the whole upload once: the header and where each internal batch is."""
@@ -420,8 +336,8 @@ class Ingest:
         obj = self.schema.get(job["object"])
         if obj is None:
             raise JobFailure("InvalidJob", f"Unable to find object: {job['object']}")
-        key_name = job["external_id_field"] or ("Id" if job["operation"] in ("update", "delete") else "")
-        names = next(iter(_header_cells(job)), [])
+        key_name = job["external_id_field"] or ("Id" if job["operation"] in BY_ID else "")
+        names = _header_cells(job)
         if not names:
             return Writer(obj, job["operation"], None, ())
         return compile_writer(self.schema, obj, job["operation"], obj.field(key_name), names)
@@ -438,40 +354,77 @@ class Ingest:
         return None
 
     def _process(self, job: Job, writer: Writer, seq: int, piece: Piece) -> None:
-        if self._allocation_spent(job, seq):
+        if not self._start_batch(job, seq, piece):
             return
         with self._data_path(job).open("rb") as source:
             text_rows = read_piece(source, piece, DELIMITERS[job["delimiter"]])
         rows = read_csv_rows(writer, text_rows, trim=self.settings.trim_text)
         done = self._outcomes(job, seq)
+        self._locked[job["n"]] = set()
+        locked = self._locked_by_others(job)
         for chunk in _shuffled(list(_chunks(piece.rows)), f"chunks:{self.seed}:{job['n']}:{seq}"):
-            if self._stopping:
+            if self.worker.stopping:
                 return
-            if chunk not in done and not self._process_chunk(job, writer, seq, chunk, rows):
+            if chunk not in done and not self._process_chunk(job, writer, seq, chunk, rows, locked):
                 return  # aborted meanwhile
 
-    def _allocation_spent(self, job: Job, seq: int) -> bool:
-        """Rows beyond the daily batch allocation end up in none of the result files (documented)."""
-        lose = self.faults.for_object(("lose-batch",), job["object"]) is not None
+    def _locked_by_others(self, job: Job) -> frozenset[str]:
+        """Parents that the newest internal batch of another running job has written to.
+
+        That a batch locks the parents of its rows is documented (Bulk API guide: General Guidelines for Data
+        Loads); that the lock lasts until the job's next batch or its end is assumed.
+        """
+        if not self.settings.row_locks:
+            return frozenset()
+        running = {other["n"] for other in self._jobs.select("AND state = 'InProgress'")}
+        self._locked = {n: parents for n, parents in self._locked.items() if n in running}
+        others = [parents for n, parents in self._locked.items() if n != job["n"]]
+        return frozenset(parent for parents in others for parent in parents)
+
+    def _start_batch(self, job: Job, seq: int, piece: Piece) -> bool:
+        """Count the batch toward the daily limits. False when it is not worked on this time.
+
+        Rows beyond the batch allocation end up in none of the result files; beyond the record limit the job
+        fails and the rest is unprocessed (both documented: How Requests Are Processed; texts assumed).
+        """
+        with self.store.reading() as con:
+            sql = "SELECT started FROM _batch WHERE job = ? AND seq = ?"
+            fresh = con.execute(sql, (job["n"], seq)).fetchone()[0] is None
+        if fresh and self.batches_used() >= self.settings.max_batches:
+            self._lose(job, "started IS NULL")
+            raise JobFailure("ExceededQuota", "Daily batch allocation exceeded")
+        if fresh and self.records_used() + piece.rows > self.settings.max_records:
+            raise JobFailure("ExceededQuota", "Daily record limit exceeded")
+        if fresh and self.faults.for_object(("lose-batch",), job["object"]) is not None:
+            self._lose(job, f"seq = {seq}")
+            return False
         with self.store.transaction() as con:
-            started = con.execute(
-                "SELECT started FROM _batch WHERE job = ? AND seq = ?", (job["n"], seq)
-            ).fetchone()[0]
-            over = started is None and self.batches_used() >= self.settings.max_batches
-            if over:
-                con.execute("UPDATE _batch SET lost = 1 WHERE job = ? AND started IS NULL", (job["n"],))
-            elif started is None and lose:
-                con.execute("UPDATE _batch SET lost = 1 WHERE job = ? AND seq = ?", (job["n"], seq))
-                return True
             con.execute(
                 "UPDATE _batch SET started = coalesce(started, ?) WHERE job = ? AND seq = ?",
-                (None if over else stamp(self.clock.now()), job["n"], seq),
+                (stamp(self.clock.now()), job["n"], seq),
             )
-        if over:
-            raise JobFailure("ExceededQuota", "Daily batch allocation exceeded")  # text assumed
-        return False
+        return not self._retried(job, seq)
 
-    def _process_chunk(self, job: Job, writer: Writer, seq: int, chunk: int, rows: Rows) -> bool:
+    def _lose(self, job: Job, which: str) -> None:
+        with self.store.transaction() as con:
+            con.execute(f"UPDATE _batch SET lost = 1 WHERE job = ? AND {which}", (job["n"],))
+
+    def _retried(self, job: Job, seq: int) -> bool:
+        """Whether a fault makes this try of the batch fail as a whole (limits: at most 20 retries)."""
+        if self.faults.for_object(("retry-batch",), job["object"]) is None:
+            return False
+        with self.store.transaction() as con:
+            con.execute("UPDATE _job SET retries = retries + 1 WHERE n = ?", (job["n"],))
+            con.execute("UPDATE _batch SET retries = retries + 1 WHERE job = ? AND seq = ?", (job["n"], seq))
+            sql = "SELECT retries FROM _batch WHERE job = ? AND seq = ?"
+            tries = con.execute(sql, (job["n"], seq)).fetchone()[0]
+        if tries > MAX_RETRIES:
+            raise JobFailure("InvalidBatch", f"Batch retried more than {MAX_RETRIES} times")  # assumed
+        return True
+
+    def _process_chunk(
+        self, job: Job, writer: Writer, seq: int, chunk: int, rows: Rows, locked: frozenset[str]
+    ) -> bool:
         """One chunk, one transaction. False when the job is no longer InProgress."""
         first, last = chunk * CHUNK_ROWS, (chunk + 1) * CHUNK_ROWS
         columns = [values[first:last] for values in rows.columns]
@@ -482,7 +435,10 @@ class Ingest:
                 return False
             self._strike_rows(job, errors, len(columns[0]))
             change = Change(self.store, con, writer, stamp(self.clock.now()), self.user)
+            change.locked = locked
             outcomes = change.apply(columns, errors)
+            if self.settings.row_locks:
+                self._locked[job["n"]] |= change.parents()
             refused = sum(1 for o in outcomes if o.error is not None)
             con.execute(
                 "INSERT INTO _chunk VALUES (?,?,?,?)", (job["n"], seq, chunk, json.dumps(_packed(outcomes)))
@@ -503,61 +459,15 @@ class Ingest:
             errors[at] = RowError(code, message)
 
 
-def job_info(job: Job, form: str) -> dict[str, Any]:
-    """JobInfo as JSON. ``form``: create, patch, get or list; each has other fields (Bulk API 2.0 guide)."""
-    info: dict[str, Any] = {
-        "id": job["id"],
-        "operation": job["operation"],
-        "object": job["object"],
-        "createdById": USER_ID,
-        "createdDate": wire(job["created"]),
-        "systemModstamp": wire(job["modified"]),
-        "state": job["state"],
-        "concurrencyMode": "Parallel",
-        "contentType": "CSV",
-        "apiVersion": float(job["api_version"]),
-        **json.loads(job["extra"]),
-    }
-    if job["external_id_field"]:
-        info["externalIdFieldName"] = job["external_id_field"]
-    if job["state"] == "Open" and form != "list":
-        info["contentUrl"] = f"services/data/v{job['api_version']}/jobs/ingest/{job['id']}/batches"
-    if form != "patch":
-        info |= {"lineEnding": job["line_ending"], "columnDelimiter": job["delimiter"]}
-    if form in ("get", "list"):
-        info["jobType"] = "V2Ingest"
-    if form == "get":
-        info |= _counters(job)
-    if job["error"]:
-        info["errorMessage"] = job["error"]
-    return info
+def _header_cells(job: Job) -> list[str]:
+    return next(csv.reader([job["header"] or ""], delimiter=DELIMITERS[job["delimiter"]]), [])
 
 
-USER_ID = record_id("005", 1)
-
-
-def _counters(job: Job) -> dict[str, Any]:
-    found: dict[str, Any] = {"retries": job["retries"], "totalProcessingTime": 0}
-    if job["state"] in TERMINAL:
-        found["totalProcessingTime"] = job["total_ms"]  # stays 0 while InProgress (seen)
-    found |= {"apiActiveProcessingTime": job["active_ms"], "apexProcessingTime": job["apex_ms"]}
-    if job["state"] not in ("Open", "UploadComplete"):
-        found |= {"numberRecordsProcessed": job["processed"], "numberRecordsFailed": job["failed"]}
-    return found
-
-
-def _choice(body: dict[str, Any], key: str, allowed: tuple[str, ...], default: str) -> str:
-    """An enum of the create call, in its exact case."""
-    value = body.get(key, default)
-    if value not in allowed:
-        raise ApiError(400, "INVALIDJOB", f"{key} must be one of {', '.join(allowed)}, not {value}")
-    return str(value)
-
-
-def _header_cells(job: Job) -> Iterator[list[str]]:
-    import csv
-
-    return csv.reader([job["header"] or ""], delimiter=DELIMITERS[job["delimiter"]])
+def _without(lines: Iterator[str], rows: int) -> Iterator[str]:
+    """The header and what follows the first ``rows`` lines after it."""
+    for at, line in enumerate(lines):
+        if not 0 < at <= rows:
+            yield line
 
 
 def _chunks(rows: int) -> range:
@@ -584,7 +494,7 @@ def _chunk_lines(
     rows: list[list[str]],
     outcomes: list[list[str]],
     columns: list[tuple[int, Field | None, bool]],
-    mark: str,
+    marks: tuple[str, str],
 ) -> Iterator[str]:
     """Result lines of one chunk. Numbers are re-rendered; a ragged row comes back empty (both seen)."""
     numbers = [(at, field) for at, field, _ in columns if field is not None]
@@ -595,7 +505,7 @@ def _chunk_lines(
     for at in order:
         row = rows[at]
         if kind == "unprocessed":
-            yield quoted(row, mark)
+            yield quoted(row, *marks)
             continue
         outcome = outcomes[at]
         if (outcome[0] != "") != (kind == "successful"):
@@ -606,4 +516,19 @@ def _chunk_lines(
             row[column] = echo(field, row[column])
         for column in blanks:  # a failed row loses what a header in another case holds (seen, known issue)
             row[column] = ""
-        yield quoted(outcome + row, mark)
+        yield quoted(outcome + row, *marks)
+
+
+def read_multipart(body: bytes, content_type: str) -> tuple[bytes, bytes]:
+    """(job as JSON, CSV) of a multipart create (Bulk API 2.0 guide: Create a Job). Raises 400 (text assumed)."""
+    found = re.search(r'boundary="?([^";]+)"?', content_type)
+    pieces = (b"\r\n" + body).split(b"\r\n--" + found.group(1).encode()) if found else []
+    parts: dict[str, bytes] = {}
+    for piece in pieces[1:-1]:
+        head, _, content = piece.partition(b"\r\n\r\n")
+        name = re.search(rb'[; ]name="?([^";\r]+)"?', head)
+        if name:
+            parts[name.group(1).decode("latin-1")] = content
+    if set(parts) != {"job", "content"} or not pieces[-1].startswith(b"--"):
+        raise ApiError(400, "CLIENTINPUTERROR", "A multipart request must have the parts job and content")
+    return parts["job"], parts["content"]

@@ -49,8 +49,8 @@ class Writer:
     """A compiled write: the object, what to do, and the columns in the order of the cells."""
 
     obj: SObject
-    operation: str  # insert, update, upsert, delete
-    key: Field | None  # upsert: the external id field; update, delete: Id
+    operation: str  # insert, update, upsert, delete, hardDelete
+    key: Field | None  # upsert: the external id field; update, delete, hardDelete: Id
     columns: tuple[Column, ...]
 
     def key_at(self) -> int | None:
@@ -79,6 +79,8 @@ def _resolve_lookup(schema: Schema, obj: SObject, name: str) -> Column:
     if wanted_type and len(reference.reference_to) == 1:
         text = f"type is not needed for non polymorphic foreign key references: {relationship}"
         raise JobFailure("InvalidBatch", text)
+    if wanted_type and wanted_type.lower() not in (name.lower() for name in reference.reference_to):
+        raise JobFailure("InvalidBatch", f"Unable to find relationship: {path}")  # text assumed
     names = [wanted_type] if wanted_type else list(reference.reference_to)
     targets = tuple(t for t in map(schema.get, names) if t is not None)
     via = next((f for t in targets if (f := t.field(target_field)) is not None), None)
@@ -149,6 +151,7 @@ class Change:
         self.store, self.con, self.writer, self.obj = store, con, writer, writer.obj
         self.now, self.user = now, user
         self.row_count = 0  # only for rows without any cell
+        self.locked: frozenset[str] = frozenset()  # records that somebody else is writing to
         self.rows: list[list[Cell]] = []
         self.errors: dict[int, RowError] = {}
         self.target: dict[int, str] = {}  # row -> id of the existing record
@@ -164,14 +167,16 @@ class Change:
             if columns
             else [[] for _ in range(self.row_count)]
         )
-        if self.writer.operation == "delete":
+        if self.writer.operation in ("delete", "hardDelete"):
             self._find_by_id()
-            self.store.delete(self.con, self.obj, list(dict.fromkeys(self.target.values())))
+            hard = self.writer.operation == "hardDelete"
+            self.store.delete(self.con, self.obj, list(dict.fromkeys(self.target.values())), hard=hard)
         else:
             self._refuse_readonly_columns()
             self._resolve_lookups()
             self._find_targets()
             self._check_references()
+            self._refuse_locked()
             self._check_required()
             self._check_unique()
             self._write_updates()
@@ -268,7 +273,7 @@ class Change:
     def _match_ids(self, wanted: dict[int, str], id_field: Field) -> None:
         ids = list(wanted.values())
         present = {i for _, i in self.store.find(self.con, self.obj, id_field, ids)}
-        gone = self.store.recycled(self.con, ids)
+        gone = self.store.recycled(self.con, self.obj, ids)
         taken: set[str] = set()
         for at, record in wanted.items():
             if record in gone:
@@ -338,6 +343,23 @@ class Change:
         for at, record in wanted.items():
             if record not in present:
                 self.errors[at] = RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+
+    def _refuse_locked(self) -> None:
+        """A row whose parent is locked (form of the text seen)."""
+        if not self.locked:
+            return
+        for at in self._good():
+            for record in self._parents_of(at) & self.locked:
+                text = f"unable to obtain exclusive access to this record or 1 records: {record}"
+                self.errors[at] = RowError("UNABLE_TO_LOCK_ROW", text)
+
+    def parents(self) -> set[str]:
+        """The records that the written rows name in their lookups."""
+        return set().union(*(self._parents_of(at) for at in self._good()))
+
+    def _parents_of(self, at: int) -> set[str]:
+        cells = zip(self.writer.columns, self.rows[at], strict=True)
+        return {cell for column, cell in cells if column.field.type == "reference" and isinstance(cell, str)}
 
     def _check_required(self) -> None:
         """Required fields: missing on insert, set to null on update; one error names them all (seen)."""

@@ -18,7 +18,9 @@ from .auth import ORG_ID, USERNAME, Auth
 from .clock import Clock, stamp
 from .errors import FakeforceError
 from .faults import Faults
-from .ingest import USER_ID, Ingest, Job
+from .ingest import Ingest
+from .jobs import USER_ID, Job
+from .queries import Queries
 from .rest import Rest
 from .schema import load
 from .settings import Settings
@@ -47,12 +49,13 @@ class Org:
         self._store.meta("seed", str(seed))
         self._auth = Auth(self._store, self.clock, self.settings, client_id, client_secret)
         self._ingest = Ingest(self._store, self.clock, self.settings, self.faults, user=USER_ID, seed=seed)
+        self._queries = Queries(self._store, self.clock, self.settings, self.faults)
         self._rest = Rest(self._store, self.clock, self.settings, USER_ID)
         self._seed_builtins()
         self.app = App(
             Api(
                 self.schema, self._store, self.clock, self.settings, self.faults,
-                self._auth, self._ingest, self._rest, self.calls,
+                self._auth, self._ingest, self._queries, self._rest, self.calls,
             )
         )  # fmt: skip
 
@@ -84,6 +87,10 @@ class Org:
         """Every ingest job as stored: id, state, object, processed, failed, error, ..."""
         return self._ingest.jobs()
 
+    def query_jobs(self) -> list[Job]:
+        """Every query job as stored: id, state, query, processed, error, ..."""
+        return self._queries.jobs()
+
     def expire_tokens(self) -> None:
         """Every token issued so far is refused from now on."""
         self._auth.expire_all()
@@ -92,6 +99,7 @@ class Org:
         """Switch settings, e.g. ``change(hold_jobs=True)``."""
         self.settings.change(settings)
         self._ingest.wake()
+        self._queries.wake()
 
     def hold_jobs(self, after_batches: int = 0) -> None:
         """Jobs stay in InProgress after that many internal batches, until ``release_jobs``."""
@@ -103,15 +111,17 @@ class Org:
 
     def wait_idle(self, timeout: float = 30.0) -> bool:
         """Wait until no job can be worked on; False when the time is over."""
-        return self._ingest.wait_idle(timeout)
+        return self._ingest.worker.wait_idle(timeout) and self._queries.worker.wait_idle(timeout)
 
     def start(self) -> None:
-        """Start the worker; unfinished jobs of the state file go on."""
-        self._ingest.start()
+        """Start the workers; unfinished jobs of the state file go on."""
+        self._ingest.worker.start()
+        self._queries.worker.start()
 
     def stop(self) -> None:
-        """Stop the worker and close the files."""
-        self._ingest.stop()
+        """Stop the workers and close the files."""
+        self._ingest.worker.stop()
+        self._queries.worker.stop()
         self._store.close()
 
 

@@ -25,6 +25,13 @@ class Settings:
     run_as_user: bool = True  # the app has a user to run as
     max_api_requests: int = 1_000_000  # DailyApiRequests
     max_batches: int = 15_000  # DailyBulkApiBatches, rolling 24 hours (limits)
+    max_records: int = 150_000_000  # records in the same 24 hours (limits)
+    max_query_jobs: int = 10_000  # DailyBulkV2QueryJobs, rolling 24 hours (limits)
+    query_page_rows: int = (
+        250_000  # rows of a page of query results that is asked for without maxRecords (assumed)
+    )
+    hard_delete: bool = False  # the user has the permission "Bulk API Hard Delete"
+    row_locks: bool = False  # running jobs that write children of one parent get in each other's way
     max_upload_bytes: int = 150_000_000  # Bulk API 2.0 guide: Upload Job Data
 
     def change(self, given: dict[str, Any]) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from math import isinf
 from typing import Final
 
 from .clock import stamp
 from .errors import RowError
-from .schema import Field
+from .schema import MAX_DIGITS, Field
 
 Value = str | int | None
 
@@ -29,12 +30,14 @@ class Absent:
 ABSENT: Final = Absent()
 Cell = Value | Absent
 NULL_CELL = "#N/A"  # Bulk API 2.0 guide: Prepare CSV Files
+EXACT = 10**15  # a double holds every number of fifteen digits
 BLANKS = " \t\r\n\f\v"
 
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z")
-_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)\Z")
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")
-_INT = re.compile(r"[+-]?\d{1,10}\Z")
+# ASCII digits only: a Thai digit is a digit to Python, and no number to Java.
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z", re.ASCII)
+_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,3}))?(Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
+_INT = re.compile(r"[+-]?\d{1,10}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z")
 _XSD = {
     **dict.fromkeys(("double", "currency", "percent"), "double"),
@@ -50,6 +53,8 @@ def column_reader(field: Field, col: int, *, trim: bool = True) -> Callable[[Seq
     """A reader for one CSV column; ``col`` is the position the error text names (0-based: assumed)."""
     if field.is_text and field.type not in ("picklist", "email"):
         return lambda cells: _read_text(field, cells, trim)
+    if field.is_number:
+        return lambda cells: _read_numbers(field, cells, col, trim)
     return lambda cells: _read_distinct(field, cells, col, trim)
 
 
@@ -72,6 +77,27 @@ def _read_text(field: Field, cells: Sequence[str], trim: bool) -> ReadColumn:
         for at, value in enumerate(values):
             if isinstance(value, str) and len(value) > field.length:
                 errors[at] = _too_long(field, value)
+    return values, errors
+
+
+def _read_numbers(field: Field, cells: Sequence[str], col: int, trim: bool) -> ReadColumn:
+    """Amounts are mostly distinct and mostly plain digits: those are read here, the others one by one."""
+    tens = [10 ** (field.scale - decimals) for decimals in range(field.scale + 1)]
+    bound = 10**field.precision
+    values: list[Cell] = []
+    errors: dict[int, RowError] = {}
+    for at, cell in enumerate(cells):
+        whole, _, part = cell.partition(".")
+        digits = whole + part
+        if len(digits) <= MAX_DIGITS and digits.isdigit() and cell.isascii() and len(part) < len(tens):
+            scaled = int(digits) * tens[len(part)]
+            if scaled < bound:
+                values.append(scaled)
+                continue
+        value, error = _read_distinct(field, [cell], col, trim)
+        values += value
+        if error:
+            errors[at] = error[0]
     return values, errors
 
 
@@ -189,10 +215,15 @@ def _parse_date(field: Field, text: str) -> tuple[Value, RowError | None]:
 
 def _parse_datetime(field: Field, text: str) -> tuple[Value, RowError | None]:
     """yyyy-MM-ddTHH:mm:ss[.SSS](Z|+hh:mm), a blank for T is refused (same page)."""
-    if not _DATETIME.match(text):
+    found = _DATETIME.match(text)
+    if not found:
         raise Unreadable(text)
     try:
-        stored = stamp(datetime.fromisoformat(text).astimezone(UTC))
+        moment = datetime.fromisoformat(text)
+        if found.group(2) == "Z":
+            stored = f"{text[:19]}.{(found.group(1) or '').ljust(3, '0')}Z"
+        else:
+            stored = stamp(moment)
     except (ValueError, OverflowError):
         raise Unreadable(text) from None
     return _in_range(field, stored)
@@ -242,9 +273,7 @@ def json_of(field: Field, value: Value) -> str:
     if value is None:
         return "null"
     if field.is_number:
-        exact = decimal_text(int(value), field.scale)
-        shown = java_double(exact)
-        return shown if Decimal(shown) == Decimal(exact) else exact
+        return double_text(int(value), field.scale)
     if field.type == "boolean":
         return "true" if value else "false"
     if field.type == "int":
@@ -252,6 +281,28 @@ def json_of(field: Field, value: Value) -> str:
     if field.type == "datetime":
         return f'"{str(value)[:-1]}+0000"'
     return json_text(str(value))
+
+
+def double_text(scaled: int, scale: int) -> str:
+    """A scaled integer as Java writes a double where that is exact, else digit by digit (assumed)."""
+    if abs(scaled) < EXACT:
+        return java_double(repr(scaled / 10**scale))
+    exact = decimal_text(scaled, scale)
+    shown = java_double(exact)
+    return shown if Decimal(shown) == Decimal(exact) else exact
+
+
+def csv_column(field: Field, values: Sequence[Value]) -> list[str]:
+    """Stored values as the cells of a query's CSV; null is empty.
+
+    A moment ends in Z; that numbers are written as in JSON is assumed.
+    """
+    if field.is_number:
+        scale = field.scale
+        return ["" if value is None else double_text(int(value), scale) for value in values]
+    if field.type == "boolean":
+        return ["" if value is None else "true" if value else "false" for value in values]
+    return ["" if value is None else str(value) for value in values]
 
 
 def json_text(text: str) -> str:
@@ -268,8 +319,12 @@ def java_double(text: str) -> str:
     rule holds for small numbers, 100 as 100.0, is assumed.
     """
     number = float(text)
+    if 0.001 <= abs(number) < 1e7:
+        return repr(number)  # Java and Python agree here
     if number == 0:
         return "-0.0" if text.startswith("-") else "0.0"
+    if isinf(number):
+        return "-Infinity" if number < 0 else "Infinity"
     digits = repr(abs(number))
     mantissa, _, power = digits.partition("e")
     whole, _, part = mantissa.partition(".")
@@ -278,16 +333,7 @@ def java_double(text: str) -> str:
     point = len(whole) + int(power or 0) - (len(whole + part) - len((whole + part).lstrip("0")))
     figures = figures.rstrip("0") or "0"
     sign = "-" if number < 0 else ""
-    if -3 < point <= 7:
-        return sign + _plain(figures, point)
     return f"{sign}{figures[0]}.{figures[1:] or '0'}E{point - 1}"
-
-
-def _plain(figures: str, point: int) -> str:
-    if point <= 0:
-        return "0." + "0" * -point + figures
-    padded = figures.ljust(point, "0")
-    return f"{padded[:point]}.{padded[point:] or '0'}"
 
 
 def echo(field: Field, cell: str) -> str:

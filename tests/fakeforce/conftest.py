@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+import fakeforce
 from fakeforce import serve
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -54,14 +55,24 @@ class Client:
     def patch(self, job, state):
         return self.call("PATCH", f"/jobs/ingest/{job}", json={"state": state})
 
-    def info(self, job):
-        return self.call("GET", f"/jobs/ingest/{job}").json()
+    def bulk_query(self, text, operation="query", **more):
+        """Create a query job and wait for its end; returns (job id, info)."""
+        reply = self.call("POST", "/jobs/query", json={"operation": operation, "query": text, **more})
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["state"] == "UploadComplete"
+        return reply.json()["id"], self.wait(reply.json()["id"], kind="query")
 
-    def wait(self, job, *states):
+    def query_page(self, job, **params):
+        return self.call("GET", f"/jobs/query/{job}/results", params=params)
+
+    def info(self, job, kind="ingest"):
+        return self.call("GET", f"/jobs/{kind}/{job}").json()
+
+    def wait(self, job, *states, kind="ingest"):
         wanted = states or ("JobComplete", "Failed", "Aborted")
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            info = self.info(job)
+            info = self.info(job, kind)
             if info["state"] in wanted:
                 return info
         raise AssertionError(f"job still {info['state']}")
@@ -96,6 +107,21 @@ def org():
 @pytest.fixture
 def client(org):
     with_token = Client(org.url)
+    yield with_token
+    with_token.http.close()
+
+
+@pytest.fixture(scope="session")
+def shared_org():
+    """One org for all tests that neither count rows nor push the clock nor leave a setting switched."""
+    with fakeforce.serve(schema=SCHEMA) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def shared(shared_org):
+    """A client of the shared org."""
+    with_token = Client(shared_org.url)
     yield with_token
     with_token.http.close()
 

@@ -1,5 +1,6 @@
 import pytest
 import requests
+from urllib3.exceptions import ProtocolError
 
 DATA = "ProductCode,Name\n" + "".join(f"P{i:04d},x\n" for i in range(400))
 
@@ -97,3 +98,111 @@ def test_a_delayed_job_waits_for_the_clock(org, client):
     assert client.info(job)["state"] == "UploadComplete"
     org.clock.push(3700)
     assert client.wait(job)["state"] == "JobComplete"
+
+
+# ---- faults that are slow, random, or in the answer ----
+
+
+def test_a_cut_answer_gives_the_head_and_a_part_of_the_body(org, client):
+    job, _ = client.load(DATA)
+    org.faults.add("cut-answer", method="GET", path="successfulResults")
+    path, plain = f"/jobs/ingest/{job}/successfulResults", {"Accept-Encoding": "identity"}
+    with client.call("GET", path, stream=True, headers=plain) as reply:
+        assert reply.status_code == 200
+        assert reply.raw.read(9) == b'"sf__Id",'
+        with pytest.raises(ProtocolError):
+            reply.raw.read()
+    assert len(client.table(job, "successful")) == 400
+
+
+def test_a_slow_call_is_answered_after_the_delay_that_was_set(org, client):
+    org.faults.add("slow", method="PUT", delay=0.3)
+    job = client.create()
+    reply = client.upload(job, DATA)
+    assert reply.status_code == 201
+    assert reply.elapsed.total_seconds() >= 0.3
+
+
+def test_a_stalled_upload_runs_into_the_clients_time_limit_and_leaves_the_job_open(org, client):
+    org.faults.add("stall", method="PUT", delay=0.5)
+    job = client.create()
+    with pytest.raises(requests.exceptions.RequestException):
+        client.http.put(f"{client.base}/jobs/ingest/{job}/batches", data=DATA, timeout=0.2)
+    assert client.info(job)["state"] == "Open"
+    assert client.upload(job, DATA).status_code == 201
+
+
+def test_random_faults_strike_at_their_rate_and_the_same_seed_strikes_the_same_calls(org, client):
+    def struck(seed):
+        org.faults.clear()
+        org.faults.add("503", path="/limits$", rate=0.3, seed=seed, times=0)
+        return [client.call("GET", "/limits").status_code == 503 for _ in range(60)]
+
+    first = struck(7)
+    assert 5 < sum(first) < 35
+    assert first == struck(7)
+    assert first != struck(8)
+
+
+def test_a_stuck_job_stays_inprogress_until_it_is_aborted_and_its_rows_are_unprocessed(org, client):
+    org.faults.add("stick-job", object="Product2")
+    job = client.create()
+    client.upload(job, DATA)
+    client.patch(job, "UploadComplete")
+    assert org.wait_idle()
+    org.clock.push(86_400)
+    client.login()
+    assert org.wait_idle()
+    assert client.info(job)["state"] == "InProgress"
+    assert client.patch(job, "Aborted").json()["state"] == "Aborted"
+    assert len(client.table(job, "unprocessed")) == 400
+
+
+def test_a_job_stuck_for_a_time_goes_on_when_the_clock_is_pushed(org, client):
+    org.faults.add("stick-job", delay=3600)
+    job = client.create()
+    client.upload(job, DATA)
+    client.patch(job, "UploadComplete")
+    assert org.wait_idle()
+    assert client.info(job)["state"] == "InProgress"
+    org.clock.push(3700)
+    assert client.wait(job)["state"] == "JobComplete"
+
+
+def test_a_dropped_result_line_is_missing_from_one_download_only(org, client):
+    job, _ = client.load(DATA)
+    org.faults.add("drop-result", object="Product2", path="successful", rows=2)
+    assert client.result(job, "failed").count("\n") == 1
+    assert len(client.table(job, "successful")) == 398
+    assert len(client.table(job, "successful")) == 400
+
+
+def test_a_row_error_is_the_one_that_was_asked_for(org, client):
+    org.faults.add(
+        "row-error", object="Product2", rows=2, error="FIELD_CUSTOM_VALIDATION_EXCEPTION:No: never"
+    )
+    job, _ = client.load(DATA)
+    text = "FIELD_CUSTOM_VALIDATION_EXCEPTION:No: never:--"
+    assert [row["sf__Error"] for row in client.table(job, "failed")] == [text, text]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("403", "TotalRequests Limit exceeded."), ("403-concurrent", "ConcurrentPerOrgLongTxn Limit exceeded")],
+)
+def test_both_texts_of_an_exhausted_limit_can_be_had(org, client, kind, message):
+    org.faults.add(kind)
+    reply = client.call("GET", "/limits")
+    assert (reply.status_code, reply.json()) == (
+        403,
+        [{"message": message, "errorCode": "REQUEST_LIMIT_EXCEEDED"}],
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [{"rate": 0}, {"rate": 1.5}, {"times": -1}, {"delay": -1.0}, {"path": "("}, {"times": "2"}]
+)
+def test_a_fault_that_makes_no_sense_is_refused_with_its_key(org, given):
+    reply = requests.post(f"{org.url}/fakeforce/faults", json={"kind": "503", **given}, timeout=10)
+    assert reply.status_code == 400
+    assert next(iter(given)) in reply.text
