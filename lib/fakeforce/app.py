@@ -215,7 +215,7 @@ def _object_basic(api: Api, call: Call) -> Reply:
 
 
 def _describe(api: Api, call: Call) -> Reply:
-    return Reply(200, describe_object(api.rest.object(call.args[0]), call.base))
+    return Reply(200, describe_object(api.schema, api.rest.object(call.args[0]), call.base))
 
 
 def _create_row(api: Api, call: Call) -> Reply:

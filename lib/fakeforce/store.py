@@ -67,7 +67,7 @@ class Store:
     def _prepare(self) -> None:
         self._writer.executescript(_TABLES)
         with self.transaction() as con:
-            for obj in self.schema.objects.values():
+            for obj in self.schema.tables():
                 _create_table(con, obj)
             con.execute("CREATE INDEX IF NOT EXISTS _batch_started ON _batch (started)")
             rows = con.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
