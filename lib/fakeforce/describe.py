@@ -44,7 +44,9 @@ def describe_object(schema: Schema, obj: SObject, base: str) -> dict[str, Any]:
         "lookupLayoutable": None,
         "namedLayoutInfos": [],
         "networkScopeFieldName": None,
-        "recordTypeInfos": [_MASTER | {"urls": {"layout": f"{base}/sobjects/{obj.name}/describe/layouts/{_MASTER_ID}"}}],
+        "recordTypeInfos": [
+            _MASTER | {"urls": {"layout": f"{base}/sobjects/{obj.name}/describe/layouts/{_MASTER_ID}"}}
+        ],
         "searchLayoutable": True,
         "sobjectDescribeOption": "FULL",
         "supportedScopes": [{"label": f"All {obj.label_plural}", "name": "everything"}],

@@ -301,7 +301,9 @@ def _server_set(found: Field, raw: dict[str, Any], where: str) -> Field:
         return found
     shown = _checked(raw, "display_format", str, "{0}", where)
     if not re.fullmatch(r"[^{}]*\{0+\}[^{}]*", shown):
-        raise SchemaError(f"{where}: key 'display_format': {shown!r} must hold zeros in braces, as A-{{0000}}")
+        raise SchemaError(
+            f"{where}: key 'display_format': {shown!r} must hold zeros in braces, as A-{{0000}}"
+        )
     return replace(
         found, type="string", auto_number=shown, createable=False, updateable=False,
         nillable=False, defaulted=True, server_set=True,
@@ -321,7 +323,9 @@ def _check_field(found: Field, where: str) -> None:
         raise SchemaError(f"{where}: key 'reference_to': a reference needs at least one object name")
     if found.type == "multipicklist" and any(";" in value for value in found.values):
         raise SchemaError(f"{where}: key 'values': a value of a multipicklist cannot hold ';'")
-    if found.formula and (found.auto_number or found.type == "reference" or found.external_id or found.unique):
+    if found.formula and (
+        found.auto_number or found.type == "reference" or found.external_id or found.unique
+    ):
         raise SchemaError(f"{where}: key 'formula': not possible for this field")
     if (found.external_id or found.unique) and not (found.is_text or found.is_number or found.type == "int"):
         raise SchemaError(f"{where}: key 'external_id'/'unique': not possible for type {found.type!r}")

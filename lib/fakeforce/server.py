@@ -18,6 +18,7 @@ from .auth import ORG_ID, USERNAME, Auth
 from .clock import Clock, stamp
 from .errors import FakeforceError
 from .faults import Faults
+from .ids import record_id
 from .ingest import USER_ID, Ingest, Job
 from .rest import Rest
 from .schema import load
@@ -71,6 +72,28 @@ class Org:
                 values = common | {"CreatedById": USER_ID, "LastModifiedById": USER_ID} | own
                 with self._store.transaction() as con:
                     self._store.insert(con, obj, list(values), [[1, record, *values.values()]])
+        self._seed_field_definitions(common)
+
+    def _seed_field_definitions(self, common: dict[str, Any]) -> None:
+        """FieldDefinition says what describe says; it is written anew, as the schema may have changed."""
+        obj = self.schema.objects["FieldDefinition"]
+        rows: list[list[Any]] = []
+        given: dict[str, Any] = {}
+        for owner in self.schema.objects.values():
+            for f in owner.fields:
+                given = common | {
+                    "Name": f.name, "CreatedById": USER_ID, "LastModifiedById": USER_ID,
+                    "DurableId": f"{owner.name}.{f.name}", "QualifiedApiName": f.name,
+                    "DeveloperName": f.name.removesuffix("__c"), "EntityDefinitionId": owner.name,
+                    "Label": f.label, "DataType": f.type,
+                    "IsPolymorphicForeignKey": int(len(f.reference_to) > 1), "IsNillable": int(f.nillable),
+                    "IsIndexed": int(f.id_lookup or f.unique), "IsCalculated": int(bool(f.formula)),
+                }  # fmt: skip
+                number = len(rows) + 1
+                rows.append([number, record_id(obj.key_prefix, number), *given.values()])
+        with self._store.transaction() as con:
+            con.execute(f'DELETE FROM "{obj.name}"')
+            self._store.insert(con, obj, list(given), rows)
 
     def rows(self, name: str) -> Iterator[dict[str, str | None]]:
         """Every record of an object: field name to exact text or None."""

@@ -131,7 +131,11 @@ class Store:
         con.executemany(f'UPDATE "{obj.name}" SET {columns} WHERE Id = ?', rows)
 
     def delete(self, con: sqlite3.Connection, obj: SObject, ids: Sequence[str]) -> None:
-        """Delete rows; their ids are remembered, so that a later use can be told from an unknown id."""
+        """Delete rows. queryAll still reads them; a later use of an id can be told from an unknown one."""
+        names = ", ".join(["n", *(f'"{f.name}"' for f in obj.fields)])
+        values = ", ".join(["n", *("1" if f.name == "IsDeleted" else f'"{f.name}"' for f in obj.fields)])
+        copy = f'INSERT INTO "{obj.name}:deleted" ({names}) SELECT {values} FROM "{obj.name}" WHERE Id = ?'
+        con.executemany(copy, ((i,) for i in ids))
         con.executemany(f'DELETE FROM "{obj.name}" WHERE Id = ?', ((i,) for i in ids))
         con.executemany("INSERT OR IGNORE INTO _recycled VALUES (?)", ((i,) for i in ids))
 
@@ -182,10 +186,13 @@ def _create_table(con: sqlite3.Connection, obj: SObject) -> None:
     """Create the table, or add the fields an older state file does not have yet."""
     columns = ", ".join(_column(f) for f in obj.fields)
     con.execute(f'CREATE TABLE IF NOT EXISTS "{obj.name}" (n INTEGER PRIMARY KEY AUTOINCREMENT, {columns})')
-    present = {row[1].lower() for row in con.execute(f'PRAGMA table_info("{obj.name}")')}
+    con.execute(f'CREATE TABLE IF NOT EXISTS "{obj.name}:deleted" (n INTEGER PRIMARY KEY, {columns})')
+    for table in (obj.name, f"{obj.name}:deleted"):
+        present = {row[1].lower() for row in con.execute(f'PRAGMA table_info("{table}")')}
+        for field in obj.fields:
+            if field.name.lower() not in present:
+                con.execute(f'ALTER TABLE "{table}" ADD COLUMN {_column(field)}')
     for field in obj.fields:
-        if field.name.lower() not in present:
-            con.execute(f'ALTER TABLE "{obj.name}" ADD COLUMN {_column(field)}')
         if field.type == "id" or field.unique or field.external_id:
             unique = "UNIQUE" if field.unique or field.type == "id" else ""
             index = f'"{obj.name}.{field.name}" ON "{obj.name}" ("{field.name}")'
