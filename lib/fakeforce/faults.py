@@ -67,7 +67,15 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FakeforceError(f"unknown fault kind {self.kind!r} (known: {', '.join(KINDS)})")
-        re.compile(self.path)
+        for one in fields(self):
+            value, kind = getattr(self, one.name), type(one.default)
+            if type(value) is not kind and one.name != "kind":
+                text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
+                raise FakeforceError(text)
+        try:
+            re.compile(self.path)
+        except re.error as error:
+            raise FakeforceError(f"fault key 'path' is no regular expression: {error}") from None
 
     def matches_call(self, method: str, path: str) -> bool:
         """Whether the rule is about this call."""

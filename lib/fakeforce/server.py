@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from .rest import Rest
 from .schema import load
 from .settings import Settings
 from .store import Store
+from .tls import Tls, given, made_in
 
 
 class Org:
@@ -37,13 +41,15 @@ class Org:
         client_id: str,
         client_secret: str,
         seed: int,
+        clock: datetime | None = None,
     ) -> None:
         self.schema = load(schema)
-        self.clock = Clock()
+        self.clock = Clock(clock)
         self.settings = Settings()
         self.faults = Faults()
         self.calls: list[Seen] = []
         self.url = ""
+        self.ca_file: str | None = None  # with https: what a client must trust
         self._store = Store(self.schema, state)
         self._store.meta("seed", str(seed))
         self._auth = Auth(self._store, self.clock, self.settings, client_id, client_secret)
@@ -158,8 +164,10 @@ def check_loopback(host: str) -> None:
         raise FakeforceError(f"fakeforce listens on loopback only, not on {host!r}; use 127.0.0.1")
 
 
-def make_server(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
-    """A uvicorn server for the org and its bound socket; sets ``org.url``."""
+def make_server(
+    org: Org, host: str, port: int, tls: Tls | None = None
+) -> tuple[uvicorn.Server, socket.socket]:
+    """A uvicorn server for the org and its bound socket; sets ``org.url`` and ``org.ca_file``."""
     check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that say TCP; without it each answer waits 40 ms for an ACK.
@@ -172,10 +180,12 @@ def make_server(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.
         listener.close()
         raise
     shown = f"[{host}]" if family == socket.AF_INET6 else host
-    org.url = f"http://{shown}:{listener.getsockname()[1]}"
+    org.url = f"{'https' if tls else 'http'}://{shown}:{listener.getsockname()[1]}"
+    org.ca_file = str(tls.ca) if tls else None
     config = uvicorn.Config(
         org.app, lifespan="off", access_log=False, log_level="warning", proxy_headers=False,
         server_header=False, timeout_graceful_shutdown=2, timeout_keep_alive=60, ws="none",
+        ssl_certfile=tls.cert if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
     return _Server(config), listener
 
@@ -206,13 +216,43 @@ def serve(
     client_secret: str = "demo-secret",  # noqa: S107 - the secret of an org that exists only here
     port: int = 0,
     seed: int = 1,
+    clock: datetime | None = None,
+    tls: bool | str | Path = False,
+    cert: str | Path | None = None,
+    key: str | Path | None = None,
 ) -> Iterator[Org]:
-    """An org on 127.0.0.1 while the block runs. Raises SchemaError, or OSError for a taken port."""
-    org = Org(schema, state=state, client_id=client_id, client_secret=client_secret, seed=seed)
+    """An org on 127.0.0.1 while the block runs; ``clock`` is the time it begins with.
+
+    ``tls``: https, with certificates in that folder, or in one that goes away for ``True``; ``cert`` and ``key``:
+    https with these. ``org.ca_file`` says what clients must trust.
+    Raises SchemaError, FakeforceError for certificates, or OSError for a taken port.
+    """
+    scratch = tempfile.mkdtemp(prefix="fakeforce-tls-") if tls is True else None
     try:
-        server, listener = make_server(org, "127.0.0.1", port)
-    except OSError:
-        org.stop()
-        raise
-    with running(org, server, listener):
-        yield org
+        files = tls_files(scratch or (tls or None), cert, key)  # type: ignore[arg-type]
+        org = Org(
+            schema, state=state, client_id=client_id, client_secret=client_secret, seed=seed, clock=clock
+        )
+        try:
+            server, listener = make_server(org, "127.0.0.1", port, files)
+        except OSError:
+            org.stop()
+            raise
+        with running(org, server, listener):
+            yield org
+    finally:
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def tls_files(folder: str | Path | None, cert: str | Path | None, key: str | Path | None) -> Tls | None:
+    """The files for https, None for http. Raises FakeforceError for options that do not fit together."""
+    if folder and (cert or key):
+        raise FakeforceError(
+            "a folder for certificates and a given certificate exclude each other; choose one"
+        )
+    if bool(cert) != bool(key):
+        raise FakeforceError("a certificate needs its key and a key its certificate; give both")
+    if cert and key:
+        return given(cert, key)
+    return made_in(folder) if folder else None
