@@ -42,7 +42,12 @@ def test_update_goes_by_id_and_each_record_stands_alone(org, client):
 
 def test_upsert_says_created_and_refuses_a_key_that_is_given_twice(org, client):
     created(client, "A")
-    records = [product("A"), product("B"), product("C"), {"ProductCode": "c", "Name": "other fields", "IsActive": True}]
+    records = [
+        product("A"),
+        product("B"),
+        product("C"),
+        {"ProductCode": "c", "Name": "other fields", "IsActive": True},
+    ]
     results = client.call("PATCH", f"{BASE}/Product2/ProductCode", json={"records": records}).json()
     assert [r.get("created") for r in results] == [False, True, False, False]
     assert [r["errors"][0]["message"] for r in results[2:]] == ["Duplicate external id specified: c"] * 2
@@ -106,7 +111,10 @@ def test_retrieve_answers_one_item_an_id_and_null_for_none(client, how):
         reply = client.call("POST", f"{BASE}/Product2", json={"ids": ids, "fields": fields})
     first, second, third, fourth = reply.json()
     assert (first["Id"], first["ProductCode"], second, third) == (two, "B", None, None)
-    assert fourth["attributes"] == {"type": "Product2", "url": f"/services/data/v66.0/sobjects/Product2/{one}"}
+    assert fourth["attributes"] == {
+        "type": "Product2",
+        "url": f"/services/data/v66.0/sobjects/Product2/{one}",
+    }
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,12 @@ def test_retrieve_answers_one_item_an_id_and_null_for_none(client, how):
         ("POST", f"{BASE}/Product2", {"ids": "x", "fields": ["Id"]}, "JSON_PARSER_ERROR"),
         ("POST", BASE, {"records": {}}, "JSON_PARSER_ERROR"),
         ("POST", BASE, [], "JSON_PARSER_ERROR"),
-        ("POST", BASE, {"records": [product("A"), {"attributes": {"type": "Append_Only__c"}}] * 6}, "LIMIT_EXCEEDED"),
+        (
+            "POST",
+            BASE,
+            {"records": [product("A"), {"attributes": {"type": "Append_Only__c"}}] * 6},
+            "LIMIT_EXCEEDED",
+        ),
     ],
 )
 def test_a_call_that_is_not_well_formed_is_refused_as_a_whole(org, client, method, path, body, code):
@@ -139,7 +152,9 @@ def test_200_records_are_one_call(org, client):
 # ---- rows by external id ----
 
 
-@pytest.mark.parametrize("key", ["a b", "50%", "x/y", "ชิ้น", "a+b", "a?b#c", "semi;colon", "x@y.com", "x@y.inc.com"])
+@pytest.mark.parametrize(
+    "key", ["a b", "50%", "x/y", "ชิ้น", "a+b", "a?b#c", "semi;colon", "x@y.com", "x@y.inc.com"]
+)
 def test_a_percent_encoded_key_finds_the_row_it_made(client, key):
     from urllib.parse import quote
 
@@ -162,7 +177,8 @@ def test_a_key_that_ends_like_a_dangerous_file_is_never_found(org, client, metho
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 def test_a_key_that_several_records_have_lists_them_and_changes_nothing(org, client, method):
     ids = [
-        client.call("POST", "/sobjects/Product2", json=product(c, TMS_Group_Ref__c="G")).json()["id"] for c in "AB"
+        client.call("POST", "/sobjects/Product2", json=product(c, TMS_Group_Ref__c="G")).json()["id"]
+        for c in "AB"
     ]
     reply = client.call(method, "/sobjects/Product2/TMS_Group_Ref__c/G", json={})
     assert reply.status_code == 300
@@ -172,6 +188,6 @@ def test_a_key_that_several_records_have_lists_them_and_changes_nothing(org, cli
 
 @pytest.mark.parametrize("body", ["\ud800", {"Name": "\ud800"}, "[" * 100_000, ""])
 def test_a_body_that_is_no_text_or_too_deep_is_refused(client, body):
-    data = body if isinstance(body, str) and body.startswith("[") or body == "" else json.dumps(body)
+    data = body if (isinstance(body, str) and body.startswith("[")) or body == "" else json.dumps(body)
     reply = client.call("POST", "/sobjects/Product2", data=data)
     assert (reply.status_code, reply.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")

@@ -9,7 +9,9 @@ from fakeforce.dates import date_range
 
 NOON = datetime(2026, 5, 13, 12, tzinfo=UTC)
 TODAY = NOON.date()
-DAYS = [TODAY + timedelta(days=d) for d in (-800, -400, -100, -91, -90, -8, -7, -2, -1, 0, 1, 2, 7, 90, 91, 400)]
+DAYS = [
+    TODAY + timedelta(days=d) for d in (-800, -400, -100, -91, -90, -8, -7, -2, -1, 0, 1, 2, 7, 90, 91, 400)
+]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,9 @@ def test_a_literal_is_the_documented_range_of_days(literal, start, end):
     assert date_range(literal, TODAY) == (date.fromisoformat(start), date.fromisoformat(end))
 
 
-@pytest.mark.parametrize("literal", ["SOON", "THIS_DAY", "LAST_N_DAYS", "LAST_N_CENTURIES:1", "LAST_FISCAL_YEAR"])
+@pytest.mark.parametrize(
+    "literal", ["SOON", "THIS_DAY", "LAST_N_DAYS", "LAST_N_CENTURIES:1", "LAST_FISCAL_YEAR"]
+)
 def test_other_words_are_no_literals(literal):
     assert date_range(literal, TODAY) is None
 

@@ -24,7 +24,11 @@ def reader(fakeforce_server):
     for row in rows:
         client.load(header + row, obj="Everything__c", key="Key__c")
     client.load("Name,ProductCode,TMS_Group_Ref__c\nOne,A,x\nTwo,B,x\nthree,C,y\n")
-    client.load("External_ID__c,Product__r.ProductCode\nL1,A\nL2,A\nL3,B\nL4,\n", obj="KPS_Sales__c", key="External_ID__c")
+    client.load(
+        "External_ID__c,Product__r.ProductCode\nL1,A\nL2,A\nL3,B\nL4,\n",
+        obj="KPS_Sales__c",
+        key="External_ID__c",
+    )
     yield client
     client.http.close()
 
@@ -113,15 +117,21 @@ def test_parents_are_nested_several_steps_up_each_with_its_address(reader):
     ).json()["records"]
     parent = found["Parent__r"]
     assert list(found) == ["attributes", "Key__c", "Parent__r"]
-    assert (found["Key__c"], parent["Key__c"], parent["Parent__r"]["Parent__r"]["Key__c"]) == ("end", "low", "top")
+    assert (found["Key__c"], parent["Key__c"], parent["Parent__r"]["Parent__r"]["Key__c"]) == (
+        "end",
+        "low",
+        "top",
+    )
     assert parent["CreatedBy"]["Username"] == "integration@example.com"
-    address = f"{reader.base[len(reader.url):]}/sobjects/Everything__c/"
+    address = f"{reader.base[len(reader.url) :]}/sobjects/Everything__c/"
     assert parent["attributes"]["url"].startswith(address)
     assert parent["attributes"]["url"] != parent["Parent__r"]["attributes"]["url"]
 
 
 def test_a_parent_without_values_is_not_null_and_a_missing_one_is(reader):
-    found = records(reader, "SELECT Key__c, Parent__r.Mail__c FROM Everything__c WHERE Key__c IN ('top', 'mid')")
+    found = records(
+        reader, "SELECT Key__c, Parent__r.Mail__c FROM Everything__c WHERE Key__c IN ('top', 'mid')"
+    )
     parents = {r["Key__c"]: r["Parent__r"] for r in found}
     assert parents["top"] is None
     assert parents["mid"]["Mail__c"] is None
@@ -179,12 +189,18 @@ def test_query_all_sees_deleted_records_and_query_does_not(org, client):
     assert client.call("GET", "/queryAll", params={"q": gone}).json()["totalSize"] == 1
     assert org.count("Product2") == 1
     client.call("POST", "/sobjects/Product2", json={"Name": "again", "ProductCode": "A"})
-    assert client.call("GET", "/queryAll", params={"q": "SELECT COUNT() FROM Product2"}).json()["totalSize"] == 3
+    assert (
+        client.call("GET", "/queryAll", params={"q": "SELECT COUNT() FROM Product2"}).json()["totalSize"] == 3
+    )
 
 
 def test_pages_of_query_all_go_on_under_query(client):
     client.load("ProductCode,Name\n" + "".join(f"P{i:03d},x\n" for i in range(201)))
-    client.load("Id\n" + client.query("SELECT Id FROM Product2 LIMIT 1").json()["records"][0]["Id"] + "\n", operation="delete", key=None)
+    client.load(
+        "Id\n" + client.query("SELECT Id FROM Product2 LIMIT 1").json()["records"][0]["Id"] + "\n",
+        operation="delete",
+        key=None,
+    )
     small = {"Sforce-Query-Options": "batchSize=200"}
     page = client.call("GET", "/queryAll", params={"q": "SELECT Id FROM Product2"}, headers=small).json()
     assert (page["totalSize"], len(page["records"]), "/query/" in page["nextRecordsUrl"]) == (201, 200, True)
@@ -195,7 +211,10 @@ def test_pages_of_query_all_go_on_under_query(client):
 def test_a_cursor_lives_two_days(org, client):
     client.load("ProductCode,Name\n" + "".join(f"P{i:03d},x\n" for i in range(201)))
     page = client.call(
-        "GET", "/query", params={"q": "SELECT Id FROM Product2"}, headers={"Sforce-Query-Options": "batchSize=200"}
+        "GET",
+        "/query",
+        params={"q": "SELECT Id FROM Product2"},
+        headers={"Sforce-Query-Options": "batchSize=200"},
     ).json()
     org.clock.push(2 * 86400 + 1)
     client.login()
@@ -214,26 +233,58 @@ def test_more_groups_than_one_page_are_refused_as_a_real_org_does(client):
 @pytest.mark.parametrize(
     ("query", "code", "text"),
     [
-        ("SELECT Name, COUNT(Id) FROM Product2", "MALFORMED_QUERY", "Field must be grouped or aggregated: Name"),
-        ("SELECT Name FROM Product2 GROUP BY ProductCode", "MALFORMED_QUERY", "Field must be grouped or aggregated"),
-        ("SELECT COUNT(Id) FROM Product2 GROUP BY Name HAVING ProductCode = 'A'", "MALFORMED_QUERY", "ProductCode"),
+        (
+            "SELECT Name, COUNT(Id) FROM Product2",
+            "MALFORMED_QUERY",
+            "Field must be grouped or aggregated: Name",
+        ),
+        (
+            "SELECT Name FROM Product2 GROUP BY ProductCode",
+            "MALFORMED_QUERY",
+            "Field must be grouped or aggregated",
+        ),
+        (
+            "SELECT COUNT(Id) FROM Product2 GROUP BY Name HAVING ProductCode = 'A'",
+            "MALFORMED_QUERY",
+            "ProductCode",
+        ),
         ("SELECT COUNT(Id) FROM Product2 LIMIT 1", "MALFORMED_QUERY", "cannot also use LIMIT"),
-        ("SELECT COUNT(Id) FROM Product2 HAVING COUNT(Id) > 1", "MALFORMED_QUERY", "unexpected token: 'HAVING'"),
+        (
+            "SELECT COUNT(Id) FROM Product2 HAVING COUNT(Id) > 1",
+            "MALFORMED_QUERY",
+            "unexpected token: 'HAVING'",
+        ),
         ("SELECT Name n FROM Product2", "MALFORMED_QUERY", "only aggregate expressions use field aliasing"),
         ("SELECT COUNT(Id) n, COUNT(Name) n FROM Product2", "MALFORMED_QUERY", "duplicate alias: n"),
         ("SELECT Id, Id FROM Product2", "MALFORMED_QUERY", "duplicate field selected: Id"),
         ("SELECT SUM(Name) FROM Product2", "MALFORMED_QUERY", "does not support aggregate operator SUM"),
-        ("SELECT COUNT(IsActive) FROM Product2", "MALFORMED_QUERY", "does not support aggregate operator COUNT"),
+        (
+            "SELECT COUNT(IsActive) FROM Product2",
+            "MALFORMED_QUERY",
+            "does not support aggregate operator COUNT",
+        ),
         ("SELECT COUNT(Id) FROM Product2 GROUP BY CreatedDate", "INVALID_FIELD", "can not be grouped"),
         ("SELECT COUNT() FROM Product2 GROUP BY Name", "MALFORMED_QUERY", "COUNT()"),
         ("SELECT FIELDS(ALL) FROM Product2", "MALFORMED_QUERY", "must have a LIMIT of at most 200"),
-        ("SELECT FIELDS(CUSTOM) FROM Product2 LIMIT 201", "MALFORMED_QUERY", "must have a LIMIT of at most 200"),
-        ("SELECT Id FROM Product2 LIMIT 1 OFFSET 2001", "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000"),
+        (
+            "SELECT FIELDS(CUSTOM) FROM Product2 LIMIT 201",
+            "MALFORMED_QUERY",
+            "must have a LIMIT of at most 200",
+        ),
+        (
+            "SELECT Id FROM Product2 LIMIT 1 OFFSET 2001",
+            "NUMBER_OUTSIDE_VALID_RANGE",
+            "Maximum SOQL offset allowed is 2000",
+        ),
         ("SELECT Id FROM Everything__c WHERE Notes__c = 'x'", "INVALID_FIELD", "can not be filtered"),
         ("SELECT Id FROM Everything__c ORDER BY Notes__c", "MALFORMED_QUERY", "can not be sorted"),
         ("SELECT Id FROM Product2 WHERE Name INCLUDES ('a')", "INVALID_FIELD", "INCLUDES"),
         ("SELECT Id FROM Product2 WHERE Id = 'x'", "INVALID_QUERY_FILTER_OPERATOR", "invalid ID field: x"),
-        ("SELECT Id FROM Product2 WHERE Nope__r.Name = 'x'", "INVALID_FIELD", "Didn't understand relationship 'Nope__r'"),
+        (
+            "SELECT Id FROM Product2 WHERE Nope__r.Name = 'x'",
+            "INVALID_FIELD",
+            "Didn't understand relationship 'Nope__r'",
+        ),
         (
             "SELECT Id FROM Product2 WHERE Name = 'a' OR Id IN (SELECT Product__c FROM KPS_Sales__c)",
             "MALFORMED_QUERY",

@@ -11,7 +11,7 @@ from fakeforce.schema import load
 
 KEY = "/sobjects/Everything__c/Key__c"
 # Every key of a field, as a real org's describe was recorded.
-FIELD_KEYS = set(
+FIELD_KEYS_TEXT = (
     "aggregatable aiPredictionField autoNumber byteLength calculated calculatedFormula cascadeDelete caseSensitive"
     " compoundFieldName controllerName createable custom defaultValue defaultValueFormula defaultedOnCreate"
     " dependentPicklist deprecatedAndHidden digits displayLocationInDecimal encrypted externalId extraTypeInfo"
@@ -19,13 +19,15 @@ FIELD_KEYS = set(
     " inlineHelpText label length mask maskType name nameField namePointing nillable permissionable picklistValues"
     " polymorphicForeignKey precision queryByDistance referenceTargetField referenceTo relationshipName"
     " relationshipOrder restrictedDelete restrictedPicklist scale searchPrefilterable soapType sortable type unique"
-    " updateable writeRequiresMasterRead".split()
+    " updateable writeRequiresMasterRead"
 )
-OBJECT_KEYS = set(
+FIELD_KEYS = set(FIELD_KEYS_TEXT.split())
+OBJECT_KEYS_TEXT = (
     "name label labelPlural keyPrefix custom createable updateable deletable undeletable mergeable queryable"
     " searchable retrieveable triggerable urls childRelationships recordTypeInfos fields supportedScopes"
-    " sobjectDescribeOption".split()
+    " sobjectDescribeOption"
 )
+OBJECT_KEYS = set(OBJECT_KEYS_TEXT.split())
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,9 @@ def test_an_auto_number_counts_the_records(org, client):
 
 def test_a_reference_with_several_targets_takes_an_id_of_each(shared):
     user = shared.http.get(shared.url + "/services/oauth2/userinfo", timeout=10).json()["user_id"]
-    product = shared.call("POST", "/sobjects/Product2", json={"Name": "x", "ProductCode": "POLY"}).json()["id"]
+    product = shared.call("POST", "/sobjects/Product2", json={"Name": "x", "ProductCode": "POLY"}).json()[
+        "id"
+    ]
     for record in (user, product):
         assert shared.call("PATCH", f"{KEY}/P", json={"About__c": record}).status_code in (200, 201)
         assert shared.call("GET", f"{KEY}/P").json()["About__c"] == record
@@ -125,7 +129,10 @@ def test_a_hidden_field_is_missing_everywhere(org, client, fields):
     client.upload(job, "Key__c,Salary__c\nA,5\n")
     client.patch(job, "UploadComplete")
     info = client.wait(job)
-    assert (info["state"], info["errorMessage"]) == ("Failed", "InvalidBatch : Field name not found : Salary__c")
+    assert (info["state"], info["errorMessage"]) == (
+        "Failed",
+        "InvalidBatch : Field name not found : Salary__c",
+    )
     assert org.count("Everything__c") == 0
 
 
@@ -173,12 +180,38 @@ def test_describe_has_every_recorded_key_of_objects_and_fields(shared, fields):
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("Name", {"type": "string", "autoNumber": True, "createable": False, "nillable": False, "nameField": True}),
-        ("Colours__c", {"type": "multipicklist", "restrictedPicklist": True, "groupable": False, "soapType": "xsd:string"}),
-        ("Notes__c", {"type": "textarea", "filterable": False, "sortable": False, "length": 1000, "aggregatable": False}),
+        (
+            "Name",
+            {"type": "string", "autoNumber": True, "createable": False, "nillable": False, "nameField": True},
+        ),
+        (
+            "Colours__c",
+            {
+                "type": "multipicklist",
+                "restrictedPicklist": True,
+                "groupable": False,
+                "soapType": "xsd:string",
+            },
+        ),
+        (
+            "Notes__c",
+            {
+                "type": "textarea",
+                "filterable": False,
+                "sortable": False,
+                "length": 1000,
+                "aggregatable": False,
+            },
+        ),
         ("Opens__c", {"type": "time", "soapType": "xsd:time", "length": 0}),
-        ("Doubled__c", {"type": "double", "calculated": True, "calculatedFormula": "Ratio__c * 2", "updateable": False}),
-        ("About__c", {"type": "reference", "referenceTo": ["Product2", "User"], "polymorphicForeignKey": True}),
+        (
+            "Doubled__c",
+            {"type": "double", "calculated": True, "calculatedFormula": "Ratio__c * 2", "updateable": False},
+        ),
+        (
+            "About__c",
+            {"type": "reference", "referenceTo": ["Product2", "User"], "polymorphicForeignKey": True},
+        ),
         ("Parent__c", {"relationshipName": "Parent__r", "namePointing": False, "byteLength": 18}),
         ("Share__c", {"type": "percent", "precision": 5, "scale": 2, "digits": 0, "groupable": False}),
         ("Count__c", {"type": "int", "digits": 9, "precision": 0, "groupable": True}),
