@@ -415,8 +415,19 @@ def _admin_state(api: Api, call: Call) -> Reply:
     )
 
 
+def _admin_body(call: Call, kinds: tuple[type, ...] = (dict,)) -> Any:
+    """The JSON body of the emulator's own paths. Raises FakeforceError."""
+    try:
+        found = json.loads(call.body)
+    except (ValueError, RecursionError) as error:
+        raise FakeforceError(f"the body is no JSON: {error}") from None
+    if not isinstance(found, kinds):
+        raise FakeforceError(f"the body must be a JSON {' or '.join(k.__name__ for k in kinds)}")
+    return found
+
+
 def _admin_faults(api: Api, call: Call) -> Reply:
-    rules = json.loads(call.body or b"[]")
+    rules = _admin_body(call, (dict, list))
     for rule in rules if isinstance(rules, list) else [rules]:
         api.faults.add(**rule)
     return Reply(200, api.faults.shown())
@@ -432,13 +443,13 @@ def _admin_faults_cleared(api: Api, call: Call) -> Reply:
 
 
 def _admin_settings(api: Api, call: Call) -> Reply:
-    api.settings.change(json.loads(call.body))
+    api.settings.change(_admin_body(call))
     api.ingest.wake()
     return Reply(200, api.settings.shown())
 
 
 def _admin_clock(api: Api, call: Call) -> Reply:
-    api.clock.push(float(json.loads(call.body)["push"]))
+    api.clock.push(float(_admin_body(call)["push"]))
     api.ingest.wake()
     return Reply(200, {"now": stamp(api.clock.now())})
 

@@ -69,7 +69,8 @@ class Fault:
             raise FakeforceError(f"unknown fault kind {self.kind!r} (known: {', '.join(KINDS)})")
         for one in fields(self):
             value, kind = getattr(self, one.name), type(one.default)
-            if type(value) is not kind and one.name != "kind":
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            if not fits and one.name != "kind":
                 text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
                 raise FakeforceError(text)
         try:

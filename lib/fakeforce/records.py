@@ -288,7 +288,7 @@ class Change:
     def _match_ids(self, wanted: dict[int, str], id_field: Field) -> None:
         ids = list(wanted.values())
         present = {i for _, i in self.store.find(self.con, self.obj, id_field, ids)}
-        gone = self.store.recycled(self.con, ids)
+        gone = self.store.recycled(self.con, self.obj, ids)
         taken: set[str] = set()
         for at, record in wanted.items():
             if record in gone:

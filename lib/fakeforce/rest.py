@@ -99,7 +99,7 @@ class Rest:
         if len(matches) > 1:
             return 300, matches
         if not matches and (update_only or key.type == "id"):
-            raise self._missing(key, value)  # of updateOnly: code documented, text assumed
+            raise self._missing(obj, key, value)  # of updateOnly: code documented, text assumed
         columns, cells = self._cells(obj, body)
         if any(c.field is key for c in columns):
             text = f"The {key.name} field should not be specified in the sobject data."  # assumed
@@ -126,7 +126,7 @@ class Rest:
         if len(matches) > 1:
             return matches
         if not matches:
-            raise self._missing(key, value)
+            raise self._missing(obj, key, value)
         self._raise_for(self._delete(obj, [_id_of(matches[0])])[0])
         return []
 
@@ -150,18 +150,18 @@ class Rest:
         with self.store.reading() as con:
             row = self.store.get(con, obj, _id_of(matches[0])) if matches else None
         if row is None:
-            raise self._missing(key, value)
+            raise self._missing(obj, key, value)
         changed = datetime.fromisoformat(str(row["LastModifiedDate"]))
         if since is not None and changed.replace(microsecond=0) <= since:
             return 304, ""
         return 200, _record_json(obj, base, row, [(f, row[f.name]) for f in fields])
 
-    def _missing(self, key: Field, value: str) -> ApiError:
+    def _missing(self, obj: SObject, key: Field, value: str) -> ApiError:
         """404; a deleted record says so (code documented, status assumed)."""
         record = normal_id(value) if key.type == "id" else None
         if record is not None:
             with self.store.reading() as con:
-                if self.store.recycled(con, [record]):
+                if self.store.recycled(con, obj, [record]):
                     return ApiError(404, "ENTITY_IS_DELETED", "entity is deleted")
         return not_found()
 
@@ -412,9 +412,9 @@ class Rest:
         return f'{{"totalSize":{total},"done":false,"nextRecordsUrl":"{more}","records":[{records}]}}'
 
     def json_lines(self, obj_name: str) -> Iterator[str]:
-        """All rows of an object as JSON lines of exact text (admin path)."""
-        for row in self.store.rows(self.object(obj_name)):
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+        """All rows of an object as JSON lines of exact text (admin path). Raises 404 at once, not later."""
+        rows = self.store.rows(self.object(obj_name))
+        return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 class _RolledBack(Exception):

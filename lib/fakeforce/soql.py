@@ -22,6 +22,7 @@ from .dates import date_range
 from .errors import ApiError
 from .ids import normal_id
 from .schema import Field, Schema, SObject
+from .store import bin_of
 from .values import Unreadable, Value, parse_value
 
 _TOKEN = re.compile(
@@ -141,7 +142,7 @@ class Query:
         if not self.deleted:
             return f'"{name}"'
         columns = ", ".join(["n", *(f'"{f.name}"' for f in self.obj.fields)])
-        both = f'SELECT {columns} FROM "{name}" UNION ALL SELECT {columns} FROM "{name}:deleted"'
+        both = f'SELECT {columns} FROM "{name}" UNION ALL SELECT {columns} FROM "{bin_of(self.obj)}"'
         return f'({both}) AS "{name}"'
 
     def tail(self) -> str:

@@ -23,19 +23,29 @@ from .values import Value, text_of
 _TABLES = """
 CREATE TABLE IF NOT EXISTS _meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS _token (value TEXT PRIMARY KEY, expires TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS _recycled (Id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS _query_start (started TEXT);
+CREATE INDEX IF NOT EXISTS _query_started ON _query_start (started);
 CREATE TABLE IF NOT EXISTS _job (
     n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, api_version TEXT, object TEXT, operation TEXT,
     external_id_field TEXT, delimiter TEXT, line_ending TEXT, extra TEXT, state TEXT, created TEXT,
     modified TEXT, uploaded INTEGER DEFAULT 0, header TEXT, processed INTEGER DEFAULT 0,
     failed INTEGER DEFAULT 0, retries INTEGER DEFAULT 0, total_ms INTEGER DEFAULT 0,
-    active_ms INTEGER DEFAULT 0, apex_ms INTEGER DEFAULT 0, error TEXT, not_before TEXT);
+    active_ms INTEGER DEFAULT 0, apex_ms INTEGER DEFAULT 0, error TEXT, not_before TEXT,
+    kind TEXT DEFAULT 'ingest', query TEXT);
 CREATE TABLE IF NOT EXISTS _batch (
     job INTEGER, seq INTEGER, offset INTEGER, size INTEGER, rows INTEGER, lost INTEGER DEFAULT 0,
-    started TEXT, PRIMARY KEY (job, seq)) WITHOUT ROWID;
+    started TEXT, retries INTEGER DEFAULT 0, PRIMARY KEY (job, seq)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _batch_started ON _batch (started, rows);
 CREATE TABLE IF NOT EXISTS _chunk (
     job INTEGER, batch INTEGER, chunk INTEGER, outcomes TEXT, PRIMARY KEY (job, batch, chunk)) WITHOUT ROWID;
 """
+
+# Columns that a state file of an earlier version does not have.
+_ADDED = (
+    ("_job", "kind TEXT DEFAULT 'ingest'"),
+    ("_job", "query TEXT"),
+    ("_batch", "retries INTEGER DEFAULT 0"),
+)
 
 
 class Store:
@@ -69,7 +79,8 @@ class Store:
         with self.transaction() as con:
             for obj in self.schema.tables():
                 _create_table(con, obj)
-            con.execute("CREATE INDEX IF NOT EXISTS _batch_started ON _batch (started)")
+            for table, column in _ADDED:
+                _add_column(con, table, column)
             rows = con.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
         self._numbers = {name: seq for name, seq in rows if name in self.schema.objects}
 
@@ -130,14 +141,19 @@ class Store:
         columns = ", ".join(f'"{name}" = ?' for name in names)
         con.executemany(f'UPDATE "{obj.name}" SET {columns} WHERE Id = ?', rows)
 
-    def delete(self, con: sqlite3.Connection, obj: SObject, ids: Sequence[str]) -> None:
-        """Delete rows. queryAll still reads them; a later use of an id can be told from an unknown one."""
-        names = ", ".join(["n", *(f'"{f.name}"' for f in obj.fields)])
-        values = ", ".join(["n", *("1" if f.name == "IsDeleted" else f'"{f.name}"' for f in obj.fields)])
-        copy = f'INSERT INTO "{obj.name}:deleted" ({names}) SELECT {values} FROM "{obj.name}" WHERE Id = ?'
-        con.executemany(copy, ((i,) for i in ids))
+    def delete(
+        self, con: sqlite3.Connection, obj: SObject, ids: Sequence[str], *, hard: bool = False
+    ) -> None:
+        """Delete rows. They go to the recycle bin, from where ``queryAll`` still shows them; ``hard``: nowhere.
+
+        A later use of an id in the bin can so be told from that of an unknown id.
+        """
+        names = ", ".join(f'"{f.name}"' for f in obj.fields)
+        shown = ", ".join("1" if f.name == "IsDeleted" else f'"{f.name}"' for f in obj.fields)
+        move = f'INSERT INTO "{bin_of(obj)}" (n, {names}) SELECT n, {shown} FROM "{obj.name}" WHERE Id = ?'
+        if not hard:
+            con.executemany(move, ((i,) for i in ids))
         con.executemany(f'DELETE FROM "{obj.name}" WHERE Id = ?', ((i,) for i in ids))
-        con.executemany("INSERT OR IGNORE INTO _recycled VALUES (?)", ((i,) for i in ids))
 
     def find(
         self, con: sqlite3.Connection, obj: SObject, field: Field, values: Iterable[Value]
@@ -150,10 +166,11 @@ class Store:
         sql = f'SELECT "{field.name}", Id FROM "{obj.name}" WHERE "{field.name}" IN ({marks}) ORDER BY n'
         return con.execute(sql, wanted).fetchall()
 
-    def recycled(self, con: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
-        """Which of the ids belong to deleted records."""
+    def recycled(self, con: sqlite3.Connection, obj: SObject, ids: Sequence[str]) -> set[str]:
+        """Which of the ids belong to records in the recycle bin."""
         marks = ", ".join("?" * len(ids))
-        return {row[0] for row in con.execute(f"SELECT Id FROM _recycled WHERE Id IN ({marks})", ids)}
+        sql = f'SELECT Id FROM "{bin_of(obj)}" WHERE Id IN ({marks})'
+        return {row[0] for row in con.execute(sql, ids)}
 
     def get(self, con: sqlite3.Connection, obj: SObject, record: str) -> dict[str, Value] | None:
         """One record's stored values by field name, or None."""
@@ -182,21 +199,30 @@ class Store:
             return str(con.execute("SELECT value FROM _meta WHERE key = ?", (key,)).fetchone()[0])
 
 
+def bin_of(obj: SObject) -> str:
+    """The table with the deleted rows of an object; no API name has a ``~``."""
+    return f"{obj.name}~bin"
+
+
 def _create_table(con: sqlite3.Connection, obj: SObject) -> None:
-    """Create the table, or add the fields an older state file does not have yet."""
+    """Create the tables, or add the fields an older state file does not have yet."""
     columns = ", ".join(_column(f) for f in obj.fields)
     con.execute(f'CREATE TABLE IF NOT EXISTS "{obj.name}" (n INTEGER PRIMARY KEY AUTOINCREMENT, {columns})')
-    con.execute(f'CREATE TABLE IF NOT EXISTS "{obj.name}:deleted" (n INTEGER PRIMARY KEY, {columns})')
-    for table in (obj.name, f"{obj.name}:deleted"):
-        present = {row[1].lower() for row in con.execute(f'PRAGMA table_info("{table}")')}
-        for field in obj.fields:
-            if field.name.lower() not in present:
-                con.execute(f'ALTER TABLE "{table}" ADD COLUMN {_column(field)}')
+    con.execute(f'CREATE TABLE IF NOT EXISTS "{bin_of(obj)}" (n INTEGER PRIMARY KEY, {columns})')
+    con.execute(f'CREATE INDEX IF NOT EXISTS "{bin_of(obj)}.Id" ON "{bin_of(obj)}" (Id)')
     for field in obj.fields:
+        for table in (obj.name, bin_of(obj)):
+            _add_column(con, table, _column(field))
         if field.type == "id" or field.unique or field.external_id:
             unique = "UNIQUE" if field.unique or field.type == "id" else ""
             index = f'"{obj.name}.{field.name}" ON "{obj.name}" ("{field.name}")'
             con.execute(f"CREATE {unique} INDEX IF NOT EXISTS {index}")
+
+
+def _add_column(con: sqlite3.Connection, table: str, column: str) -> None:
+    present = {row[1].lower() for row in con.execute(f'PRAGMA table_info("{table}")')}
+    if column.split(maxsplit=1)[0].strip('"').lower() not in present:
+        con.execute(f'ALTER TABLE "{table}" ADD COLUMN {column}')
 
 
 def _column(field: Field) -> str:
