@@ -676,12 +676,20 @@ class App:
         size = 0
         with await run_in_threadpool(part.open, "wb") as target:
             async for data in request.stream():
-                plain = unzip.decompress(data) if unzip else data
+                plain = _unzipped(unzip, data) if unzip else data
                 size += len(plain)
                 if size > self.api.settings.max_upload_bytes:
                     text = f"Job data is larger than {self.api.settings.max_upload_bytes} bytes"  # assumed
                     raise ApiError(400, "CLIENTINPUTERROR", text)
                 _write(target, plain)
+
+
+def _unzipped(unzip: Any, data: bytes) -> bytes:
+    try:
+        plain: bytes = unzip.decompress(data)
+    except zlib.error as error:
+        raise ApiError(400, "CLIENTINPUTERROR", f"The data cannot be decompressed: {error}") from None
+    return plain
 
 
 def _write(target: BinaryIO, data: bytes) -> None:
