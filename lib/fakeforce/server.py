@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -27,7 +27,9 @@ from .rest import Rest
 from .schema import load
 from .settings import Settings
 from .store import Store
-from .tls import Tls, given, made_in
+
+if TYPE_CHECKING:
+    from .tls import Tls
 
 
 class Org:
@@ -253,6 +255,8 @@ def tls_files(folder: str | Path | None, cert: str | Path | None, key: str | Pat
         )
     if bool(cert) != bool(key):
         raise FakeforceError("a certificate needs its key and a key its certificate; give both")
-    if cert and key:
-        return given(cert, key)
-    return made_in(folder) if folder else None
+    if not folder and not cert:
+        return None
+    from .tls import given, made_in  # cryptography takes a while to load, and http needs none of it
+
+    return given(cert, key) if cert and key else made_in(str(folder))
