@@ -211,7 +211,7 @@ class Change:
         if obj.createable and obj.updateable and obj.deletable:
             return
         for at in self._good():
-            if self.writer.operation == "delete":
+            if self.writer.operation in ("delete", "hardDelete"):
                 allowed, error = obj.deletable, _NO_DELETE
             else:
                 known = at in self.target

@@ -33,10 +33,10 @@ BLANKS = " \t\r\n\f\v"
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z")
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)\Z")
-_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,3}))?Z?\Z", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")
 _INT = re.compile(r"[+-]?\d{1,10}\Z")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z")
+_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,3}))?Z?\Z", re.ASCII)
 _XSD = {
     **dict.fromkeys(("double", "currency", "percent"), "double"),
     **{"int": "int", "boolean": "boolean", "date": "date", "datetime": "dateTime", "time": "time"},
