@@ -9,42 +9,72 @@ import signal
 import socket
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from .errors import FakeforceError
-from .server import Org, check_loopback, make_server, running
+from .server import Org, check_loopback, make_server, running, tls_files
 
 _EPILOG = """\
 The app's client id and secret come from the environment, FAKEFORCE_CLIENT_ID and
 FAKEFORCE_CLIENT_SECRET (default: demo-client and demo-secret). When the org is ready, one line
-goes to stdout: {"url": "http://127.0.0.1:18080"}. SIGTERM and SIGINT end it; with --state, tables
-and jobs are there again at the next start, and unfinished jobs go on.
+goes to stdout: {"url": "http://127.0.0.1:18080"}, with "ca_file" for https. SIGTERM and SIGINT end
+it; with --state, tables and jobs are there again at the next start, and unfinished jobs go on.
+
+  python -m fakeforce --schema schema/ --port 18080 --tls certs/ \\
+      --set expire_after=600 --fault 503:method=PUT,path=batches,times=2
+
+Kinds of faults, their keys and all settings: README.md of the package.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run until told to end. Returns 0, or 2 when it cannot start."""
     given = _arguments(argv)
-    client_id = os.environ.get("FAKEFORCE_CLIENT_ID", "demo-client")
-    client_secret = os.environ.get("FAKEFORCE_CLIENT_SECRET", "demo-secret")
     try:
         check_loopback(given.host)
-        org = Org(
-            given.schema, state=given.state, client_id=client_id, client_secret=client_secret, seed=given.seed
-        )
+        files = tls_files(given.tls, given.cert, given.key)
+        org = _org(given)
     except (FakeforceError, OSError) as error:
         print(f"fakeforce: {error}", file=sys.stderr)
         return 2
     try:
-        server, listener = make_server(org, given.host, given.port)
+        _prepare(org, given)
+        server, listener = make_server(org, given.host, given.port, files)
+    except FakeforceError as error:
+        print(f"fakeforce: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"fakeforce: cannot listen on {given.host}:{given.port}: {error}", file=sys.stderr)
-        org.stop()
-        return 2
-    _run(org, server, listener)
-    return 0
+        text = f"cannot listen on {given.host}:{given.port}: {error}; choose another --port, 0 for a free one"
+        print(f"fakeforce: {text}", file=sys.stderr)
+    else:
+        _run(org, server, listener)
+        return 0
+    org.stop()
+    return 2
+
+
+def _org(given: argparse.Namespace) -> Org:
+    return Org(
+        given.schema,
+        state=given.state,
+        client_id=os.environ.get("FAKEFORCE_CLIENT_ID", "demo-client"),
+        client_secret=os.environ.get("FAKEFORCE_CLIENT_SECRET", "demo-secret"),
+        seed=given.seed,
+        clock=given.clock,
+    )
+
+
+def _prepare(org: Org, given: argparse.Namespace) -> None:
+    """Settings and faults of the command line. Raises FakeforceError."""
+    org.change(**dict(given.set))
+    for fault in given.fault:
+        try:
+            org.faults.add(**fault)
+        except TypeError as error:
+            raise FakeforceError(f"--fault {fault}: {error}; see the table of faults in README.md") from None
 
 
 def _run(org: Org, server: uvicorn.Server, listener: socket.socket) -> None:
@@ -53,7 +83,7 @@ def _run(org: Org, server: uvicorn.Server, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with running(org, server, listener):
-        print(json.dumps({"url": org.url}), flush=True)
+        print(json.dumps({"url": org.url} | ({"ca_file": org.ca_file} if org.ca_file else {})), flush=True)
         ended.wait()
 
 
@@ -64,14 +94,84 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--schema", required=True, type=Path, help="folder of .toml files")
-    parser.add_argument("--state", type=Path, help="file that keeps the data")
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
-    parser.add_argument("--port", default=0, type=int, help="port, 0 for a free one (default: %(default)s)")
-    parser.add_argument(
-        "--seed", default=1, type=int, help="seed of the order of rows (default: %(default)s)"
+    add = parser.add_argument
+    add("--schema", required=True, type=Path, metavar="DIR", help="folder of .toml files, one an object")
+    add("--state", type=Path, metavar="FILE", help="file that keeps the data (default: forgotten at the end)")
+    add("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    add("--port", default=0, type=_port, help="port, 0 for a free one (default: %(default)s)")
+    add("--tls", type=Path, metavar="FOLDER", help="https: certificates are made in FOLDER, or found there")
+    add("--cert", type=Path, metavar="FILE", help="https with this certificate (PEM); needs --key")
+    add("--key", type=Path, metavar="FILE", help="key of --cert (PEM)")
+    add("--seed", default=1, type=int, help="seed of the order of rows (default: %(default)s)")
+    add("--clock", type=_moment, metavar="MOMENT", help="the org's time at the start, 2026-01-31T09:00:00Z")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="a setting; repeatable",
     )
+    add(
+        "--fault", action="append", default=[], type=_fault, metavar="KIND[:KEY=VALUE,...]",
+        help="a fault, also as a JSON object; repeatable",
+    )  # fmt: skip
     return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535")
+    return int(text)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment; write it like 2026-01-31T09:00:00Z"
+        ) from None
+    if not 1970 <= found.year <= 9000:
+        raise argparse.ArgumentTypeError(f"{text!r} is outside the years 1970 to 9000; choose one inside")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} has no value; write it like expire_after=600")
+    return name, _value(value)
+
+
+def _fault(text: str) -> dict[str, Any]:
+    """``KIND:key=value,...``, or a JSON object where a value holds a comma."""
+    if text.startswith("{"):
+        try:
+            found: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no JSON object: {error}; correct it") from None
+        return found
+    kind, _, rest = text.partition(":")
+    pairs = [item.partition("=") for item in rest.split(",") if item]
+    if any(not equals for _, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has a key without value; write it like 503:times=2,path=batches"
+        )
+    return {"kind": kind} | {key: _fault_value(key, value) for key, _, value in pairs}
+
+
+def _fault_value(key: str, value: str) -> Any:
+    return int(value) if key in ("times", "skip", "rows") and value.isascii() and value.isdigit() else value
+
+
+def _value(text: str) -> Any:
+    """true, false and numbers as such, everything else as text."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, (bool, int, float)) else text
 
 
 if __name__ == "__main__":

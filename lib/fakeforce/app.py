@@ -10,6 +10,8 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -153,11 +155,9 @@ def _introspect(api: Api, call: Call) -> Reply:
     expires = api.auth.expiry(form.get("token", ""))
     if expires is None:
         return Reply(200, {"active": False})
-    from datetime import datetime
-
     end = int(datetime.fromisoformat(expires).timestamp())
     info = {"active": True, "scope": "api", "client_id": api.auth.client_id, "token_type": "access_token"}
-    return Reply(200, info | {"exp": end, "iat": end - int(api.settings.token_lifetime)})
+    return Reply(200, info | {"exp": end, "iat": end - int(api.settings.expire_after)})
 
 
 def _userinfo(api: Api, call: Call) -> Reply:
@@ -212,7 +212,7 @@ def _record_count(api: Api, call: Call) -> Reply:
 
 def _global_describe(api: Api, call: Call) -> Reply:
     objects = [object_summary(obj, call.base) for obj in api.schema.objects.values()]
-    return Reply(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})
+    return _unless_old(api, call, lambda: {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})
 
 
 def _object_basic(api: Api, call: Call) -> Reply:
@@ -221,7 +221,32 @@ def _object_basic(api: Api, call: Call) -> Reply:
 
 
 def _describe(api: Api, call: Call) -> Reply:
-    return Reply(200, describe_object(api.rest.object(call.args[0]), call.base))
+    return _unless_old(
+        api, call, lambda: describe_object(api.schema, api.rest.object(call.args[0]), call.base)
+    )
+
+
+def _unless_old(api: Api, call: Call, body: Callable[[], Any]) -> Reply:
+    """Metadata, or 304 when the schema files are not newer (REST guide: Conditional Request Headers)."""
+    since = _moment(call, "if-modified-since")
+    until = _moment(call, "if-unmodified-since")
+    shown = body()  # an unknown object is not found, whatever the header says
+    modified = api.schema.modified.replace(microsecond=0)
+    headers = {"last-modified": format_datetime(modified, usegmt=True)}
+    if since is not None and modified <= since:
+        return Reply(304, text="", headers=headers)
+    if until is not None and modified > until:
+        raise ApiError(412, "PRECONDITION_FAILED", "The metadata was modified since")  # text assumed
+    return Reply(200, shown, headers=headers)
+
+
+def _moment(call: Call, header: str) -> datetime | None:
+    """The moment in a header; one that cannot be read is no condition (RFC 9110)."""
+    try:
+        found = parsedate_to_datetime(call.headers.get(header, ""))
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _create_row(api: Api, call: Call) -> Reply:
@@ -230,7 +255,8 @@ def _create_row(api: Api, call: Call) -> Reply:
 
 def _get_row(api: Api, call: Call) -> Reply:
     obj, field_name, value = _row_address(call)
-    status, text = api.rest.get(obj, field_name, value, call.base, call.query.get("fields"))
+    since = _moment(call, "if-modified-since")
+    status, text = api.rest.get(obj, field_name, value, call.base, call.query.get("fields"), since)
     return Reply(status, text=text)
 
 
@@ -246,8 +272,8 @@ def _patch_row(api: Api, call: Call) -> Reply:
 
 
 def _delete_row(api: Api, call: Call) -> Reply:
-    api.rest.delete(*_row_address(call))
-    return Reply(204)
+    matches = api.rest.delete(*_row_address(call))
+    return Reply(300, [call.base + url for url in matches]) if matches else Reply(204)
 
 
 def _row_address(call: Call) -> tuple[str, str, str]:
@@ -269,16 +295,54 @@ def _collection_upsert(api: Api, call: Call) -> Reply:
     return Reply(200, api.rest.collection(Collection("upsert", *call.args), call.json()))
 
 
+def _collection_delete(api: Api, call: Call) -> Reply:
+    strict = call.query.get("allOrNone", "").lower() == "true"
+    return Reply(200, api.rest.delete_many(_listed(call, "ids"), strict=strict))
+
+
+def _collection_get(api: Api, call: Call) -> Reply:
+    ids, fields = _listed(call, "ids"), _listed(call, "fields")
+    return Reply(200, text=api.rest.retrieve(call.args[0], ids, fields, call.base))
+
+
+def _collection_get_by_body(api: Api, call: Call) -> Reply:
+    body = call.json()
+    lists = [body.get(key) for key in ("ids", "fields")] if isinstance(body, dict) else [None]
+    if not all(isinstance(found, list) and all(isinstance(i, str) for i in found) for found in lists):
+        raise ApiError(400, "JSON_PARSER_ERROR", "ids and fields must be lists of texts")
+    return Reply(200, text=api.rest.retrieve(call.args[0], body["ids"], body["fields"], call.base))
+
+
+def _listed(call: Call, name: str) -> list[str]:
+    return [item.strip() for item in call.query.get(name, "").split(",") if item.strip()]
+
+
 def _page_rows(call: Call) -> int:
-    found = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""), re.I)
+    found = re.search(r"batchSize=([0-9]{1,9})", call.headers.get("sforce-query-options", ""), re.I)
     return min(PAGE_ROWS, max(200, int(found.group(1)))) if found else PAGE_ROWS
 
 
 def _query(api: Api, call: Call) -> Reply:
+    return _query_as(api, call)
+
+
+def _query_all(api: Api, call: Call) -> Reply:
+    """Deleted records too (REST guide: Execute a SOQL Query that Includes Deleted Items)."""
+    return _query_as(api, call, deleted=True)
+
+
+def _tooling_query(api: Api, call: Call) -> Reply:
+    return _query_as(api, call, tooling=True)
+
+
+def _query_as(api: Api, call: Call, **how: bool) -> Reply:
     text = call.query.get("q", "")
+    if "explain" in call.query:
+        raise ApiError(400, "MALFORMED_QUERY", "fakeforce does not implement explain")
     if not text:
-        raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
-    return Reply(200, text=api.rest.query(text, call.base, _page_rows(call)))
+        raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")  # seen
+    base = f"{call.base}/tooling" if how.get("tooling") else call.base
+    return Reply(200, text=api.rest.query(text, base, _page_rows(call), **how))
 
 
 def _query_more(api: Api, call: Call) -> Reply:
@@ -405,8 +469,19 @@ def _admin_state(api: Api, call: Call) -> Reply:
     )
 
 
+def _admin_body(call: Call, kinds: tuple[type, ...] = (dict,)) -> Any:
+    """The JSON body of the emulator's own paths. Raises FakeforceError."""
+    try:
+        found = json.loads(call.body)
+    except (ValueError, RecursionError) as error:
+        raise FakeforceError(f"the body is no JSON: {error}") from None
+    if not isinstance(found, kinds):
+        raise FakeforceError(f"the body must be a JSON {' or '.join(k.__name__ for k in kinds)}")
+    return found
+
+
 def _admin_faults(api: Api, call: Call) -> Reply:
-    rules = json.loads(call.body or b"[]")
+    rules = _admin_body(call, (dict, list))
     for rule in rules if isinstance(rules, list) else [rules]:
         api.faults.add(**rule)
     return Reply(200, api.faults.shown())
@@ -422,14 +497,14 @@ def _admin_faults_cleared(api: Api, call: Call) -> Reply:
 
 
 def _admin_settings(api: Api, call: Call) -> Reply:
-    api.settings.change(json.loads(call.body))
+    api.settings.change(_admin_body(call))
     api.ingest.wake()
     api.queries.wake()
     return Reply(200, api.settings.shown())
 
 
 def _admin_clock(api: Api, call: Call) -> Reply:
-    api.clock.push(float(json.loads(call.body)["push"]))
+    api.clock.push(float(_admin_body(call)["push"]))
     api.ingest.wake()
     api.queries.wake()
     return Reply(200, {"now": stamp(api.clock.now())})
@@ -468,8 +543,15 @@ ROUTES = (
     Route("POST", f"{DATA}/composite/sobjects", _collection_create),
     Route("PATCH", f"{DATA}/composite/sobjects", _collection_update),
     Route("PATCH", f"{DATA}/composite/sobjects/{{}}/{{}}", _collection_upsert),
+    Route("DELETE", f"{DATA}/composite/sobjects", _collection_delete),
+    Route("GET", f"{DATA}/composite/sobjects/{{}}", _collection_get),
+    Route("POST", f"{DATA}/composite/sobjects/{{}}", _collection_get_by_body),
     Route("GET", f"{DATA}/query", _query),
     Route("GET", f"{DATA}/query/{{}}", _query_more),
+    Route("GET", f"{DATA}/queryAll", _query_all),
+    Route("GET", f"{DATA}/queryAll/{{}}", _query_more),
+    Route("GET", f"{DATA}/tooling/query", _tooling_query),
+    Route("GET", f"{DATA}/tooling/query/{{}}", _query_more),
     Route("POST", f"{DATA}/jobs/ingest", _create_job),
     Route("GET", f"{DATA}/jobs/ingest", _list_jobs),
     Route("GET", f"{DATA}/jobs/ingest/{{}}", _get_job),
@@ -530,7 +612,7 @@ def read_version(parts: list[str]) -> str:
     """``66.0`` of a data path, empty elsewhere. Raises 404 for an unknown version, 410 for a retired one."""
     if len(parts) < 3 or parts[:2] != ["services", "data"]:
         return ""
-    found = re.fullmatch(r"v(\d\d)\.0", parts[2])
+    found = re.fullmatch(r"v([0-9]{2})\.0", parts[2])
     number = int(found.group(1)) if found else 0
     if OLDEST <= number <= NEWEST:
         return f"{number}.0"
@@ -606,7 +688,7 @@ class App:
         except ApiError as error:
             await _drain(request)
             reply = Reply(error.status, error.body(), headers=error.headers)
-        except (FakeforceError, TypeError, KeyError, ValueError) as error:
+        except (FakeforceError, TypeError, KeyError, ValueError, OverflowError, re.error) as error:
             if not call.parts or call.parts[0] != "fakeforce":
                 raise
             reply = Reply(400, {"error": f"{type(error).__name__}: {error}"})
@@ -692,7 +774,7 @@ def _read_head(request: Request) -> Call:
         parts.pop()
     query = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
     host, port = request.scope["server"]
-    base_url = f"http://{request.headers.get('host') or f'{host}:{port}'}"
+    base_url = f"{request.scope['scheme']}://{request.headers.get('host') or f'{host}:{port}'}"
     headers = {k.lower(): v for k, v in request.headers.items()}
     return Call(request.method, parts, query, headers, b"", base_url)
 
@@ -711,7 +793,7 @@ def _plain(body: bytes, call: Call) -> bytes:
 def _response(reply: Reply, call: Call) -> Response:
     body = reply.body()
     headers = dict(reply.headers)
-    if reply.status not in (204,) and body != "":
+    if reply.status not in (204, 304) and body != "":
         headers["content-type"] = reply.media
     if isinstance(body, str):
         return Response(body, reply.status, headers)

@@ -21,6 +21,15 @@ ORG_ID = record_id("00D", 1)
 USERNAME = "integration@example.com"
 
 
+# Refusals that only a setting brings about: token_error -> (error, error_description). Texts seen; the code of
+# the second and the code and status of the third are assumed.
+REFUSALS = {
+    "authentication-failure": ("invalid_grant", "authentication failure"),
+    "flow-not-enabled": ("invalid_grant", "Client credentials flow not enabled"),
+    "rate-exceeded": ("invalid_grant", "login rate exceeded"),
+}
+
+
 class OAuthError(Exception):
     """A refusal of the token endpoint: a JSON object, status 400 (help: OAuth 2.0 Authorization Errors)."""
 
@@ -40,6 +49,8 @@ class Auth:
 
     def issue(self, form: dict[str, str], authorization: str, base_url: str) -> dict[str, str]:
         """A token for client id and secret, from the form or HTTP Basic. Raises OAuthError (texts seen)."""
+        if self.settings.token_error:
+            raise OAuthError(*REFUSALS[self.settings.token_error])
         if self.settings.wrong_domain:
             raise OAuthError("invalid_grant", "request not supported on this domain")
         if form.get("grant_type") != "client_credentials":
@@ -49,7 +60,7 @@ class Auth:
             raise OAuthError("invalid_grant", "no client credentials user enabled")
         now = self.clock.now()
         token = f"{ORG_ID[:15]}!AQ{secrets.token_hex(4)}.{secrets.token_urlsafe(60).replace('-', '_')}"
-        expires = stamp(now + timedelta(seconds=self.settings.token_lifetime))
+        expires = stamp(now + timedelta(seconds=self.settings.expire_after))
         with self.store.transaction() as con:
             con.execute("INSERT INTO _token VALUES (?, ?)", (token, expires))
         issued_at = str(int(now.timestamp() * 1000))

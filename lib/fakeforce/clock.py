@@ -7,10 +7,10 @@ from threading import Lock
 
 
 class Clock:
-    """UTC time that a test can push forward."""
+    """UTC time that a test can push forward; ``start`` is what it shows at first."""
 
-    def __init__(self) -> None:
-        self._offset = timedelta()
+    def __init__(self, start: datetime | None = None) -> None:
+        self._offset = start - datetime.now(UTC) if start else timedelta()
         self._lock = Lock()
 
     def now(self) -> datetime:
@@ -18,9 +18,15 @@ class Clock:
         return datetime.now(UTC) + self._offset
 
     def push(self, seconds: float) -> None:
-        """Move the org's time forward (tokens expire, daily limits roll, results age out)."""
+        """Move the org's time forward (tokens expire, daily limits roll, results age out).
+
+        Raises ValueError or OverflowError, and changes nothing, outside the years 1970 to 9000.
+        """
         with self._lock:
-            self._offset += timedelta(seconds=seconds)
+            offset = self._offset + timedelta(seconds=seconds)
+            if not 1970 <= (datetime.now(UTC) + offset).year <= 9000:  # what is computed from it must fit too
+                raise ValueError(f"the clock cannot be pushed by {seconds} seconds: it stays in 1970 to 9000")
+            self._offset = offset
 
 
 def stamp(moment: datetime) -> str:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from .schema import Field, SObject
+from .schema import Field, Schema, SObject
 from .values import text_of
 
 _SOAP = {
     **dict.fromkeys(("double", "currency", "percent"), "xsd:double"),
     **{"int": "xsd:int", "boolean": "xsd:boolean", "date": "xsd:date", "datetime": "xsd:dateTime"},
+    **{"time": "xsd:time"},
     **{"id": "tns:ID", "reference": "tns:ID"},
 }
 
+# Every object has the master record type (seen in recorded replies).
+_MASTER_ID = "012000000000000AAA"
+_MASTER = {
+    "active": True,
+    "available": True,
+    "defaultRecordTypeMapping": True,
+    "developerName": "Master",
+    "master": True,
+    "name": "Master",
+    "recordTypeId": _MASTER_ID,
+}
 
-def describe_object(obj: SObject, base: str) -> dict[str, Any]:
+
+def describe_object(schema: Schema, obj: SObject, base: str) -> dict[str, Any]:
     """The whole describe; ``base`` is /services/data/vNN.0."""
     return {
         **object_summary(obj, base),
         "actionOverrides": [],
-        "childRelationships": [],
+        "childRelationships": _children(schema, obj),
         "compactLayoutable": True,
         "defaultImplementation": None,
         "extendedBy": None,
@@ -31,11 +44,32 @@ def describe_object(obj: SObject, base: str) -> dict[str, Any]:
         "lookupLayoutable": None,
         "namedLayoutInfos": [],
         "networkScopeFieldName": None,
-        "recordTypeInfos": [],
+        "recordTypeInfos": [
+            _MASTER | {"urls": {"layout": f"{base}/sobjects/{obj.name}/describe/layouts/{_MASTER_ID}"}}
+        ],
         "searchLayoutable": True,
         "sobjectDescribeOption": "FULL",
         "supportedScopes": [{"label": f"All {obj.label_plural}", "name": "everything"}],
     }
+
+
+def _children(schema: Schema, obj: SObject) -> list[dict[str, Any]]:
+    """The references of other objects that point here; their child relationship has no name (assumed)."""
+    return [
+        {
+            "cascadeDelete": False,
+            "childSObject": other.name,
+            "deprecatedAndHidden": False,
+            "field": f.name,
+            "junctionIdListNames": [],
+            "junctionReferenceTo": [],
+            "relationshipName": None,
+            "restrictedDelete": False,
+        }
+        for other in schema.objects.values()
+        for f in other.fields
+        if obj.name in f.reference_to
+    ]
 
 
 def object_summary(obj: SObject, base: str) -> dict[str, Any]:
@@ -45,11 +79,11 @@ def object_summary(obj: SObject, base: str) -> dict[str, Any]:
         "activateable": False,
         "associateEntityType": None,
         "associateParentEntity": None,
-        "createable": obj.writable,
+        "createable": obj.createable,
         "custom": obj.name.endswith("__c"),
         "customSetting": False,
         "deepCloneable": False,
-        "deletable": obj.writable,
+        "deletable": obj.deletable,
         "deprecatedAndHidden": False,
         "feedEnabled": False,
         "hasSubtypes": False,
@@ -67,8 +101,8 @@ def object_summary(obj: SObject, base: str) -> dict[str, Any]:
         "retrieveable": True,
         "searchable": True,
         "triggerable": True,
-        "undeletable": obj.writable,
-        "updateable": obj.writable,
+        "undeletable": obj.deletable,
+        "updateable": obj.updateable,
         "urls": {"sobject": own, "describe": f"{own}/describe", "rowTemplate": f"{own}/{{ID}}"},
     }
 
@@ -79,12 +113,12 @@ def describe_field(f: Field) -> dict[str, Any]:
     text = f.is_text
     default = text_of(f, f.default)
     return {
-        "aggregatable": kind != "boolean" and not (kind == "textarea" and f.length > 255),
+        "aggregatable": bool(f.aggregates),
         "aiPredictionField": False,
-        "autoNumber": False,
+        "autoNumber": bool(f.auto_number),
         "byteLength": f.length * 3 if text else (18 if kind in ("id", "reference") else 0),
-        "calculated": False,
-        "calculatedFormula": None,
+        "calculated": bool(f.formula),
+        "calculatedFormula": f.formula or None,
         "cascadeDelete": False,
         "caseSensitive": f.case_sensitive,
         "compoundFieldName": None,
@@ -101,10 +135,10 @@ def describe_field(f: Field) -> dict[str, Any]:
         "encrypted": False,
         "externalId": f.external_id,
         "extraTypeInfo": "plaintextarea" if kind == "textarea" else None,
-        "filterable": not (kind == "textarea" and f.length > 255),
+        "filterable": not f.long_text,
         "filteredLookupInfo": None,
-        "formulaTreatNullNumberAsZero": False,
-        "groupable": kind not in ("double", "currency", "percent", "datetime") and f.length <= 255,
+        "formulaTreatNullNumberAsZero": bool(f.formula),
+        "groupable": f.groupable,
         "highScaleNumber": False,
         "htmlFormatted": False,
         "idLookup": f.id_lookup,
@@ -134,7 +168,7 @@ def describe_field(f: Field) -> dict[str, Any]:
         "scale": f.scale,
         "searchPrefilterable": kind == "reference",
         "soapType": _SOAP.get(kind, "xsd:string"),
-        "sortable": not (kind == "textarea" and f.length > 255),
+        "sortable": not f.long_text and kind != "multipicklist",
         "type": kind,
         "unique": f.unique,
         "updateable": f.updateable,

@@ -26,7 +26,7 @@ from .faults import Faults
 from .jobs import QUERY, RUNNING, Job, Jobs, choice
 from .settings import Settings
 from .soql import Query, parse
-from .store import Store, bin_of
+from .store import Store
 from .values import csv_column
 from .worker import Worker
 
@@ -95,8 +95,6 @@ class Queries:
     def _parse(self, text: object) -> Query:
         if not isinstance(text, str) or not text.strip():
             raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
-        if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
-            raise ApiError(400, "MALFORMED_QUERY", "The query is not valid Unicode")
         bare = _LITERAL.sub("''", text)
         if _NESTED.search(bare):
             # Text seen; status and code are assumed, the other texts as well.
@@ -105,7 +103,12 @@ class Queries:
         for pattern, name in _REFUSED:
             if re.search(pattern, bare, re.I | re.S):
                 raise ApiError(400, "API_ERROR", f"{name} not supported in Bulk V2 Query")
-        return parse(self.store.schema, text)
+        query = parse(self.store.schema, text, now=self.clock.now())
+        if query.obj not in self.store.schema.tables():
+            raise ApiError(
+                400, "INVALIDENTITY", f"Entity '{query.obj.name}' is not supported by the Bulk API."
+            )
+        return query
 
     def job(self, job_id: str) -> Job:
         """The stored job. Raises 404 for an unknown, deleted or aged-out id."""
@@ -236,21 +239,23 @@ class Queries:
 
     def _write(self, job: Job) -> bool:
         """Run the query into the job's files, a block at a time. False when it was ended before the last row."""
-        query = parse(self.store.schema, job["query"])
+        deleted = job["operation"] == "queryAll"
+        query = parse(self.store.schema, job["query"], now=self.clock.now(), deleted=deleted)
         mark, end = DELIMITERS[job["delimiter"]], LINE_ENDS[job["line_ending"]]
         fields = [path.field for path in query.paths]
         rows_path, index_path = self._jobs.path(job, "rows"), self._jobs.path(job, "index")
         with rows_path.open("wb") as rows, index_path.open("wb") as index, self.store.reading() as con:
             at = rows.write(quoted([path.name for path in query.paths], mark, end).encode())
             array("q", [at]).tofile(index)
-            found = con.execute(_sql(query, deleted=job["operation"] == "queryAll"), query.given)
+            columns = ", ".join(path.sql() for path in query.paths)
+            found = con.execute(f"SELECT {columns}{query.tail()}", query.given)
             done = 0
             while block := found.fetchmany(BLOCK_ROWS):
-                columns = [
+                texts = [
                     csv_column(field, cells)
                     for field, cells in zip(fields, zip(*block, strict=True), strict=True)
                 ]
-                lines = [quoted(cells, mark, end).encode() for cells in zip(*columns, strict=True)]
+                lines = [quoted(cells, mark, end).encode() for cells in zip(*texts, strict=True)]
                 rows.write(b"".join(lines))
                 at = _add_offsets(index, at, lines)
                 done += len(block)
@@ -263,18 +268,6 @@ class Queries:
         with self.store.transaction() as con:
             sql = "UPDATE _job SET processed = ? WHERE n = ? AND state = 'InProgress'"
             return bool(con.execute(sql, (done, job["n"])).rowcount) and not self.worker.stopping
-
-
-def _sql(query: Query, *, deleted: bool) -> str:
-    """The query as SQL; ``deleted``: with the rows of the recycle bin (queryAll)."""
-    tail, name = query.tail(), query.obj.name
-    if deleted:
-        lead = f' FROM "{name}"'
-        assert tail.startswith(lead), tail
-        columns = ", ".join(["n", *(f'"{f.name}"' for f in query.obj.fields)])
-        both = f'SELECT {columns} FROM "{name}" UNION ALL SELECT {columns} FROM "{bin_of(query.obj)}"'
-        tail = f' FROM ({both}) AS "{name}"' + tail.removeprefix(lead)
-    return f"SELECT {', '.join(path.sql() for path in query.paths)}{tail}"
 
 
 def _add_offsets(index: BinaryIO, at: int, lines: Sequence[bytes]) -> int:

@@ -19,6 +19,7 @@ from .store import Store
 from .values import ABSENT, Absent, Cell, Value, column_reader, fold
 
 CHUNK_ROWS = 200  # rows of one transaction (limits: same as Bulk API)
+_NO_DELETE = RowError("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
 
 
 class Outcome(NamedTuple):
@@ -169,12 +170,14 @@ class Change:
         )
         if self.writer.operation in ("delete", "hardDelete"):
             self._find_by_id()
+            self._refuse_forbidden()
             hard = self.writer.operation == "hardDelete"
             self.store.delete(self.con, self.obj, list(dict.fromkeys(self.target.values())), hard=hard)
         else:
             self._refuse_readonly_columns()
             self._resolve_lookups()
             self._find_targets()
+            self._refuse_forbidden()
             self._check_references()
             self._refuse_locked()
             self._check_required()
@@ -206,6 +209,23 @@ class Change:
             for at in self._good():
                 if self.rows[at][at_column] is not ABSENT:
                     self.errors[at] = error
+
+    def _refuse_forbidden(self) -> None:
+        """Object permissions of the user (first text seen, the others assumed)."""
+        obj = self.obj
+        if obj.createable and obj.updateable and obj.deletable:
+            return
+        for at in self._good():
+            if self.writer.operation in ("delete", "hardDelete"):
+                allowed, error = obj.deletable, _NO_DELETE
+            else:
+                known = at in self.target
+                allowed = obj.updateable if known else obj.createable
+                text = f"entity type cannot be {'updated' if known else 'inserted'}: {obj.label}"
+                error = RowError("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", text)
+            if not allowed:
+                self.errors[at] = error
+                self.target.pop(at, None)
 
     def _resolve_lookups(self) -> None:
         """External ids of parents to record ids; one that is not there refuses the whole row (seen)."""
@@ -431,6 +451,7 @@ class Change:
         name_at = next((k for k, (_, f) in enumerate(given) if f.is_name and f.defaulted), None)
         ids = self.store.new_ids(self.obj, len(fresh))
         auto_name = self._auto_name() if "Name" not in names else None
+        numbered = [f for f in self.obj.fields if f.auto_number]
         rows: list[list[object]] = []
         for at, (number, record) in zip(fresh, ids, strict=True):
             row = self.rows[at]
@@ -442,14 +463,16 @@ class Change:
             if auto_name is not None:
                 cells.append(record)
             self.created[at] = record
-            rows.append([number, record, *cells, *filled.values()])
-        columns = [f.name for _, f in given] + ([auto_name] if auto_name else []) + list(filled)
+            rows.append([number, record, *cells, *(f.numbered(number) for f in numbered), *filled.values()])
+        columns = [f.name for _, f in given] + ([auto_name] if auto_name else [])
+        columns += [*(f.name for f in numbered), *filled]
         self.store.insert(self.con, self.obj, columns, rows)
 
     def _auto_name(self) -> str | None:
         """A Name that nobody gives is the record id (assumed: as for a custom object's text name)."""
         found = self.obj.field("Name")
-        return "Name" if found is not None and found.defaulted and found.default is None else None
+        fits = found is not None and found.defaulted and found.default is None and not found.auto_number
+        return "Name" if fits else None
 
     def _server_values(self, given: set[str]) -> dict[str, Value]:
         """Values of the fields that the client did not send and the server fills."""

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import sqlite3
 from array import array
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from .clock import Clock, stamp
 from .errors import ApiError, JobFailure, RowError, not_found
+from .ids import normal_id
 from .records import Change, Column, Outcome, Writer, resolve_column
 from .schema import Field, Schema, SObject
 from .settings import Settings
 from .soql import Aggregate, Path, Query, parse
 from .store import Store
-from .values import Cell, Unreadable, Value, decimal_text, json_of, json_text, parse_value
+from .values import Cell, Unreadable, Value, decimal_text, fold, java_double, json_of, json_text, parse_value
 
 PAGE_ROWS = 2000  # REST guide: Query; batchSize 200..2000
 MAX_RECORDS = 200  # REST guide: sObject Collections
+MAX_RETRIEVED = 2000  # REST guide: Get Records With a Request Body Using sObject Collections
+MAX_CHUNKS = 10  # REST guide: Create Records Using sObject Collections: runs of records of one type
 MAX_CURSORS = 50
+CURSOR_LIFE = timedelta(days=2)  # limits: query cursors
+# An external id that ends like a file of this kind cannot be in a path (REST guide: Upsert Records Using sObject
+# Rows by External ID; documented for .inc, other endings are not named there).
+RISKY_ENDING = re.compile(r"\.inc\Z", re.I)
 _JSON_KIND = {"str": "VALUE_STRING", "bool": "VALUE_TRUE", "dict": "START_OBJECT", "list": "START_ARRAY"}
 
 
@@ -31,8 +44,10 @@ class Number(str):
 def read_json(body: bytes) -> Any:
     """A JSON body; numbers stay text. Raises 400 JSON_PARSER_ERROR."""
     try:
-        return json.loads(body or b"", parse_float=Number, parse_int=Number)
-    except (ValueError, UnicodeDecodeError) as error:
+        found = json.loads(body or b"", parse_float=Number, parse_int=Number)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return found
+    except (ValueError, RecursionError) as error:
         raise ApiError(400, "JSON_PARSER_ERROR", f"The request body is not valid JSON: {error}") from None
 
 
@@ -50,6 +65,7 @@ class _Cursor(NamedTuple):
     query: Query
     numbers: array[int]
     name: str
+    until: datetime
 
 
 class Rest:
@@ -76,16 +92,14 @@ class Rest:
 
         201 created, 200 updated, 300 several records (their URLs), 404 not there with ``updateOnly``.
         """
-        obj = self._writable(obj_name)
+        obj = self.object(obj_name)
         key = self._key(obj, field_name, value)
         stored = self._key_value(key, value)
         matches = self._matches(obj, key, stored)
         if len(matches) > 1:
             return 300, matches
-        if not matches and update_only:
-            raise not_found()  # code documented, text assumed
-        if not matches and key.type == "id":
-            raise not_found()
+        if not matches and (update_only or key.type == "id"):
+            raise self._missing(obj, key, value)  # of updateOnly: code documented, text assumed
         columns, cells = self._cells(obj, body)
         if any(c.field is key for c in columns):
             text = f"The {key.name} field should not be specified in the sobject data."  # assumed
@@ -98,49 +112,67 @@ class Rest:
 
     def create(self, obj_name: str, body: Any) -> dict[str, Any]:
         """POST a row (REST guide: Create a Record)."""
-        obj = self._writable(obj_name)
+        obj = self.object(obj_name)
         columns, cells = self._cells(obj, body)
         outcome = self._apply(Writer(obj, "insert", None, columns), [cells])[0]
         self._raise_for(outcome)
         return {"id": outcome.id, "success": True, "errors": []}
 
-    def delete(self, obj_name: str, field_name: str, value: str) -> None:
-        """DELETE a row by id or external id."""
-        obj = self._writable(obj_name)
+    def delete(self, obj_name: str, field_name: str, value: str) -> list[str]:
+        """DELETE a row by id or external id; URLs of the records when there are several (300)."""
+        obj = self.object(obj_name)
         key = self._key(obj, field_name, value)
         matches = self._matches(obj, key, self._key_value(key, value))
-        if len(matches) != 1:
-            raise not_found()
-        with self.store.transaction() as con:
-            self.store.delete(con, obj, [matches[0].rpartition("/")[2]])
+        if len(matches) > 1:
+            return matches
+        if not matches:
+            raise self._missing(obj, key, value)
+        self._raise_for(self._delete(obj, [_id_of(matches[0])])[0])
+        return []
 
-    def get(self, obj_name: str, field_name: str, value: str, base: str, only: str | None) -> tuple[int, str]:
-        """GET a row by id or external id, as JSON text; ``only`` is the fields parameter."""
+    def _delete(self, obj: SObject, ids: list[str]) -> list[Outcome]:
+        with self.store.transaction() as con:
+            return self._change(con, _deleter(obj)).apply([ids], {})
+
+    def get(
+        self, obj_name: str, field_name: str, value: str, base: str, only: str | None, since: datetime | None
+    ) -> tuple[int, str]:
+        """GET a row by id or external id, as JSON text; ``only`` is the fields parameter.
+
+        300 with the URLs of several records, 304 when it was not changed after ``since``.
+        """
         obj = self.object(obj_name)
         key = self._key(obj, field_name, value)
         matches = self._matches(obj, key, self._key_value(key, value), base)
         if len(matches) > 1:
             return 300, json.dumps(matches)
-        if not matches:
-            raise not_found()
-        fields = [self._field(obj, name.strip()) for name in only.split(",")] if only else list(obj.fields)
+        fields = self._fields(obj, only.split(",")) if only else list(obj.fields)
         with self.store.reading() as con:
-            row = self.store.get(con, obj, matches[0].rpartition("/")[2])
+            row = self.store.get(con, obj, _id_of(matches[0])) if matches else None
         if row is None:
-            raise not_found()
+            raise self._missing(obj, key, value)
+        changed = datetime.fromisoformat(str(row["LastModifiedDate"]))
+        if since is not None and changed.replace(microsecond=0) <= since:
+            return 304, ""
         return 200, _record_json(obj, base, row, [(f, row[f.name]) for f in fields])
+
+    def _missing(self, obj: SObject, key: Field, value: str) -> ApiError:
+        """404; a deleted record says so (code documented, status assumed)."""
+        record = normal_id(value) if key.type == "id" else None
+        if record is not None:
+            with self.store.reading() as con:
+                if self.store.recycled(con, obj, [record]):
+                    return ApiError(404, "ENTITY_IS_DELETED", "entity is deleted")
+        return not_found()
+
+    def _fields(self, obj: SObject, names: list[str]) -> list[Field]:
+        return list(dict.fromkeys(self._field(obj, name.strip()) for name in names))
 
     def _field(self, obj: SObject, name: str) -> Field:
         found = obj.field(name)
         if found is None:
             raise ApiError(400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {obj.name}")
         return found
-
-    def _writable(self, name: str) -> SObject:
-        obj = self.object(name)
-        if not obj.writable:
-            raise ApiError(405, "METHOD_NOT_ALLOWED", f"{obj.name} cannot be changed")
-        return obj
 
     def _key(self, obj: SObject, name: str, value: str) -> Field:
         found = obj.field(name)
@@ -150,6 +182,8 @@ class Rest:
         return found
 
     def _key_value(self, key: Field, text: str) -> Value:
+        if RISKY_ENDING.search(text):
+            raise not_found()
         try:
             value, error = parse_value(key, text, trim=self.settings.trim_text)
         except Unreadable:
@@ -209,9 +243,12 @@ class Rest:
     def _apply(self, writer: Writer, rows: list[list[Cell]]) -> list[Outcome]:
         columns = [list(column) for column in zip(*rows, strict=True)] if rows[0] else []
         with self.store.transaction() as con:
-            change = Change(self.store, con, writer, stamp(self.clock.now()), self.user)
+            change = self._change(con, writer)
             change.row_count = len(rows)
             return change.apply(columns, {})
+
+    def _change(self, con: sqlite3.Connection, writer: Writer) -> Change:
+        return Change(self.store, con, writer, stamp(self.clock.now()), self.user)
 
     @staticmethod
     def _raise_for(outcome: Outcome) -> None:
@@ -230,15 +267,15 @@ class Rest:
         if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
             raise ApiError(400, "JSON_PARSER_ERROR", "records must be a list of objects")
         if len(records) > MAX_RECORDS:
-            text = "record limit reached. cannot submit more than 200 records into this call"  # seen
-            raise ApiError(400, "LIMIT_EXCEEDED", text)
+            raise _too_many()
+        _check_chunks(records)
         results = [Outcome("", False, None)] * len(records)
         strict = body.get("allOrNone") in (True, "true")
         try:
             with self.store.transaction() as con:
                 for writer, rows in self._collection_groups(wanted, records, results):
                     columns = [list(column) for column in zip(*(cells for _, cells in rows), strict=True)]
-                    change = Change(self.store, con, writer, stamp(self.clock.now()), self.user)
+                    change = self._change(con, writer)
                     change.row_count = len(rows)
                     for (at, _), outcome in zip(rows, change.apply(columns, {}), strict=True):
                         results[at] = outcome
@@ -247,6 +284,52 @@ class Rest:
         except _RolledBack:
             results = [_rolled_back(o) for o in results]
         return [_collection_result(o, upsert=wanted.operation == "upsert") for o in results]
+
+    def delete_many(self, ids: list[str], *, strict: bool) -> list[dict[str, Any]]:
+        """DELETE of up to 200 ids of any objects (REST guide: Delete Records Using sObject Collections)."""
+        if not ids:
+            raise ApiError(400, "MISSING_ARGUMENT", "The ids parameter is missing")  # assumed
+        if len(ids) > MAX_RECORDS:
+            raise _too_many()
+        results = [_malformed_id(sent) for sent in ids]
+        try:
+            with self.store.transaction() as con:
+                for obj, places in self._objects_of(ids):
+                    outcomes = self._change(con, _deleter(obj)).apply([[ids[at] for at in places]], {})
+                    for at, outcome in zip(places, outcomes, strict=True):
+                        results[at] = outcome
+                if strict and any(o.error for o in results):
+                    raise _RolledBack
+        except _RolledBack:
+            # A record that could have been deleted keeps its id in the answer (documented).
+            results = [_rolled_back(o, o.id) for o in results]
+        return [_collection_result(o, upsert=False) for o in results]
+
+    def _objects_of(self, ids: list[str]) -> list[tuple[SObject, list[int]]]:
+        """Where the ids of each object stand in the list; ids of no object are left out."""
+        places: dict[str, list[int]] = {}
+        for at, sent in enumerate(ids):
+            record = normal_id(sent)
+            obj = self.schema.by_prefix(record) if record else None
+            if obj is not None:
+                places.setdefault(obj.name, []).append(at)
+        return [(self.schema.objects[name], found) for name, found in places.items()]
+
+    def retrieve(self, obj_name: str, ids: list[str], names: list[str], base: str) -> str:
+        """Records of one object by id, in that order; null for an id that is none (REST guide: Get Records)."""
+        obj = self.object(obj_name)
+        if not ids or not names:
+            raise ApiError(400, "MISSING_ARGUMENT", "ids and fields must be given")  # assumed
+        if len(ids) > MAX_RETRIEVED:
+            raise _too_many(MAX_RETRIEVED)
+        fields = self._fields(obj, names)
+        found: list[str] = []
+        with self.store.reading() as con:
+            for sent in ids:
+                row = self.store.get(con, obj, sent)
+                shown = _record_json(obj, base, row, [(f, row[f.name]) for f in fields]) if row else "null"
+                found.append(shown)
+        return f"[{','.join(found)}]"
 
     def _collection_groups(
         self, wanted: Collection, records: list[Any], results: list[Outcome]
@@ -261,12 +344,13 @@ class Rest:
                 continue
             names = (f"{c.field.name}.{c.via.name if c.via else ''}" for c in writer.columns)
             groups.setdefault((writer.obj.name, *names), (writer, []))[1].append((at, cells))
-        return list(groups.values())
+        _refuse_repeated_keys(list(groups.values()), results)
+        return [group for group in groups.values() if group[1]]
 
     def _collection_row(self, wanted: Collection, record: dict[str, Any]) -> tuple[Writer, list[Cell]]:
-        kind = str((record.get("attributes") or {}).get("type", wanted.object))
+        kind = _type_of(record) or wanted.object
         obj = self.schema.get(kind)
-        if obj is None or not obj.writable:
+        if obj is None or (wanted.object and obj is not self.schema.get(wanted.object)):
             raise ApiError(400, "INVALID_TYPE", f"sObject type '{kind}' is not supported.")
         columns, cells = self._cells(obj, record)
         if wanted.operation == "insert":
@@ -281,21 +365,24 @@ class Rest:
 
     # ---- queries ----
 
-    def query(self, text: str, base: str, page_rows: int) -> str:
-        """GET /query (REST guide: Query): one page as JSON text."""
-        query = parse(self.schema, text)
-        with self.store.reading() as con:
+    def query(
+        self, text: str, base: str, page_rows: int, *, deleted: bool = False, tooling: bool = False
+    ) -> str:
+        """GET /query, /queryAll (``deleted``), /tooling/query (REST guide: Query): one page as JSON text."""
+        schema = (self.schema.tooling or self.schema) if tooling else self.schema
+        query = parse(schema, text, now=self.clock.now(), deleted=deleted)
+        with self.store.reading() as con, _bounds_of_sqlite():
             if query.only_count:
                 sql = f"SELECT COUNT(*) FROM (SELECT 1{query.tail()})"
                 total = con.execute(sql, query.given).fetchone()[0]
                 return f'{{"totalSize":{total},"done":true,"records":[]}}'
             if query.aggregates:
-                columns = ", ".join(a.sql() for a in query.aggregates)
-                row = con.execute(f"SELECT {columns}{query.tail()}", query.given).fetchone()
-                return _aggregate_json(query, row)
+                columns = ", ".join(a.selected_sql() for a in query.aggregates)
+                rows = con.execute(f"SELECT {columns}{query.tail()}", query.given).fetchmany(PAGE_ROWS + 1)
+                return _aggregate_json(query, rows)
             numbers = con.execute(f'SELECT "{query.obj.name}".n{query.tail()}', query.given)
             found = array("q", (row[0] for row in numbers))
-        cursor = _Cursor(query, found, f"01gFf0{secrets.token_hex(6)}")
+        cursor = _Cursor(query, found, f"01gFf0{secrets.token_hex(6)}", self.clock.now() + CURSOR_LIFE)
         if len(found) > page_rows:
             self._cursors[cursor.name] = cursor
             while len(self._cursors) > MAX_CURSORS:
@@ -303,21 +390,21 @@ class Rest:
         return self._page(cursor, 0, base, page_rows)
 
     def query_more(self, locator: str, base: str, page_rows: int) -> str:
-        """GET a nextRecordsUrl."""
-        cursor, _, start = locator.rpartition("-")
-        if cursor not in self._cursors or not start.isdigit():
+        """GET a nextRecordsUrl; a cursor lives two days (limits)."""
+        name, _, start = locator.rpartition("-")
+        cursor = self._cursors.get(name)
+        if cursor is None or not re.fullmatch(r"[0-9]{1,12}", start) or self.clock.now() > cursor.until:
             raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-        return self._page(self._cursors[cursor], int(start), base, page_rows)
+        return self._page(cursor, int(start), base, page_rows)
 
     def _page(self, cursor: _Cursor, start: int, base: str, size: int) -> str:
         query, numbers = cursor.query, cursor.numbers[start : start + size].tolist()
-        name = query.obj.name
-        columns = ", ".join([f'"{name}".n', f'"{name}".Id', *(p.sql() for p in query.paths)])
+        shape, columns = _shape(query)
         marks = ", ".join("?" * len(numbers))
-        with self.store.reading() as con:
-            found = con.execute(f'SELECT {columns} FROM "{name}" WHERE n IN ({marks})', numbers)
-            rows = {row[0]: row for row in found}
-        records = ",".join(_query_record(query, base, rows[n]) for n in numbers if n in rows)
+        with self.store.reading() as con, _bounds_of_sqlite():
+            sql = f"SELECT {', '.join(columns)} FROM {query.source()} WHERE n IN ({marks})"
+            rows = {row[0]: row for row in con.execute(sql, numbers)}
+        records = ",".join(shape.text(base, rows[n]) for n in numbers if n in rows)
         total = len(cursor.numbers)
         if start + size >= total:
             return f'{{"totalSize":{total},"done":true,"records":[{records}]}}'
@@ -325,20 +412,93 @@ class Rest:
         return f'{{"totalSize":{total},"done":false,"nextRecordsUrl":"{more}","records":[{records}]}}'
 
     def json_lines(self, obj_name: str) -> Iterator[str]:
-        """All rows of an object as JSON lines of exact text (admin path)."""
-        for row in self.store.rows(self.object(obj_name)):
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+        """All rows of an object as JSON lines of exact text (admin path). Raises 404 at once, not later."""
+        rows = self.store.rows(self.object(obj_name))
+        return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 class _RolledBack(Exception):
     """allOrNone and at least one refused record."""
 
 
-def _rolled_back(outcome: Outcome) -> Outcome:
+def _rolled_back(outcome: Outcome, record: str = "") -> Outcome:
     if outcome.error is not None:
         return outcome
     text = "Record rolled back because not all records were valid and the request was using AllOrNone header"
-    return Outcome("", False, RowError("ALL_OR_NONE_OPERATION_ROLLED_BACK", text))
+    return Outcome(record, False, RowError("ALL_OR_NONE_OPERATION_ROLLED_BACK", text))
+
+
+def _malformed_id(sent: str) -> Outcome:
+    return Outcome("", False, RowError("MALFORMED_ID", f"malformed id {sent}"))  # documented
+
+
+def _too_many(limit: int = MAX_RECORDS) -> ApiError:
+    text = f"record limit reached. cannot submit more than {limit} records into this call"  # seen for 200
+    return ApiError(400, "LIMIT_EXCEEDED", text)
+
+
+def _type_of(record: dict[str, Any]) -> str:
+    attributes = record.get("attributes")
+    return str(attributes.get("type") or "") if isinstance(attributes, dict) else ""
+
+
+def _check_chunks(records: list[dict[str, Any]]) -> None:
+    """Records of one type after the other are a chunk; more than ten are refused (code and text assumed)."""
+    types = [_type_of(record).lower() for record in records]
+    chunks = sum(1 for at, kind in enumerate(types) if at == 0 or kind != types[at - 1])
+    if chunks > MAX_CHUNKS:
+        text = f"the records make {chunks} chunks of one type; no more than {MAX_CHUNKS} are possible"
+        raise ApiError(400, "LIMIT_EXCEEDED", text)
+
+
+def _refuse_repeated_keys(
+    groups: list[tuple[Writer, list[tuple[int, list[Cell]]]]], results: list[Outcome]
+) -> None:
+    """A key twice in one call refuses every record that has it, also when their fields differ (seen)."""
+    keyed: list[tuple[int, str, Cell, Field]] = []
+    for writer, rows in groups:
+        at_column = writer.key_at()
+        if writer.key is None or at_column is None:
+            continue
+        for at, cells in rows:
+            value = cells[at_column]
+            if isinstance(value, (str, int)):
+                kept = normal_id(str(value)) if writer.key.type == "id" else fold(writer.key, value)
+                keyed.append((at, writer.obj.name, kept, writer.key))
+    times = Counter((name, value) for _, name, value, _ in keyed)
+    for at, name, value, key in keyed:
+        if times[name, value] > 1:
+            text = "Duplicate id in list" if key.type == "id" else "Duplicate external id specified"
+            results[at] = Outcome("", False, RowError("DUPLICATE_VALUE", f"{text}: {value}", (key.name,)))
+    for _, rows in groups:
+        rows[:] = [row for row in rows if results[row[0]].error is None]
+
+
+def _deleter(obj: SObject) -> Writer:
+    key = obj.field("Id")
+    return Writer(obj, "delete", key, (Column(key),) if key else ())
+
+
+def _id_of(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+@contextmanager
+def _bounds_of_sqlite() -> Iterator[None]:
+    """What SQLite cannot compute is refused: no number wraps around, no condition is left out."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        said = str(error)
+        if "integer overflow" in said:
+            text = "fakeforce does not implement sums of more than 18 digits in SOQL"
+            raise ApiError(400, "NUMBER_OUTSIDE_VALID_RANGE", text) from None
+        if not re.search("too (large|complex|many|deep|big)|stack overflow", said):
+            raise
+        text = (
+            "Query is either selecting too many fields or the filter conditions are too complicated."  # seen
+        )
+        raise ApiError(400, "QUERY_TOO_COMPLICATED", text) from None
 
 
 def _collection_result(outcome: Outcome, *, upsert: bool) -> dict[str, Any]:
@@ -346,7 +506,8 @@ def _collection_result(outcome: Outcome, *, upsert: bool) -> dict[str, Any]:
     if outcome.error is not None:
         code, message, fields = outcome.error
         error = {"statusCode": code, "message": message, "fields": list(fields)}
-        return {"success": False, "errors": [error]} | ({"created": False} if upsert else {})
+        shown = {"id": outcome.id} if outcome.id else {}
+        return shown | {"success": False, "errors": [error]} | ({"created": False} if upsert else {})
     result: dict[str, Any] = {"id": outcome.id, "success": True, "errors": []}
     return result | ({"created": outcome.created} if upsert else {})
 
@@ -363,40 +524,85 @@ def _unparsable(field: Field, value: Any) -> ApiError:
 
 
 def _record_json(obj: SObject, base: str, row: dict[str, Value], fields: list[tuple[Field, Value]]) -> str:
-    url = f"{base}/sobjects/{obj.name}/{row['Id']}"
-    head = f'"attributes":{{"type":"{obj.name}","url":"{url}"}}'
+    head = _attributes(base, obj, row["Id"])
     return "{" + ",".join([head, *(f'"{f.name}":{json_of(f, v)}' for f, v in fields)]) + "}"
 
 
-def _query_record(query: Query, base: str, row: tuple[Any, ...]) -> str:
-    url = f"{base}/sobjects/{query.obj.name}/{row[1]}"
-    parts = [f'"attributes":{{"type":"{query.obj.name}","url":"{url}"}}']
-    parents: dict[str, tuple[Path, list[str]]] = {}
-    for path, value in zip(query.paths, row[2:], strict=True):
-        cell = f'"{path.field.name}":{json_of(path.field, value)}'
-        if path.reference is None:
-            parts.append(cell)
-        else:
-            parents.setdefault(str(path.reference.relationship_name), (path, []))[1].append(cell)
-    for name, (path, cells) in parents.items():
-        kind = path.target.name if path.target else ""
-        inner = ",".join([f'"attributes":{{"type":"{kind}"}}', *cells])
-        empty = all(cell.endswith(":null") for cell in cells)
-        parts.append(f'"{name}":' + ("null" if empty else "{" + inner + "}"))
-    return "{" + ",".join(parts) + "}"
+@dataclass
+class _Node:
+    """A record in a query's answer: where its Id stands in the SQL row, and its fields and parents in order."""
+
+    name: str
+    obj: SObject
+    id_at: int
+    parts: list[_Node | tuple[Field, int]] = field(default_factory=list)
+
+    def text(self, base: str, row: tuple[Any, ...]) -> str:
+        """The record as JSON; a parent that is not there is null."""
+        record = row[self.id_at]
+        if record is None:
+            return "null"
+        cells = [_attributes(base, self.obj, record)]
+        for part in self.parts:
+            if isinstance(part, _Node):
+                cells.append(f'"{part.name}":{part.text(base, row)}')
+            else:
+                cells.append(f'"{part[0].name}":{json_of(part[0], row[part[1]])}')
+        return "{" + ",".join(cells) + "}"
+
+    def parent(self, path: Path, depth: int, columns: list[str]) -> _Node:
+        """The node of the path's parent at that depth, made when it is new."""
+        reference, target = path.steps[depth]
+        name = str(reference.relationship_name)
+        known = next((p for p in self.parts if isinstance(p, _Node) and p.name == name), None)
+        if known is not None:
+            return known
+        id_field = next(f for f in target.fields if f.type == "id")
+        columns.append(Path(id_field, path.owner, path.steps[: depth + 1]).sql())
+        made = _Node(name, target, len(columns) - 1)
+        self.parts.append(made)
+        return made
 
 
-def _aggregate_json(query: Query, row: tuple[Any, ...]) -> str:
+def _shape(query: Query) -> tuple[_Node, list[str]]:
+    """The form of the query's records, and the SQL columns it needs (the first is n)."""
+    columns = [f'"{query.obj.name}".n', f'"{query.obj.name}".Id']
+    root = _Node("", query.obj, 1)
+    for path in query.paths:
+        node = root
+        for depth in range(len(path.steps)):
+            node = node.parent(path, depth, columns)
+        columns.append(path.sql())
+        node.parts.append((path.field, len(columns) - 1))
+    return root, columns
+
+
+def _attributes(base: str, obj: SObject, record: Value) -> str:
+    return f'"attributes":{{"type":"{obj.name}","url":"{base}/sobjects/{obj.name}/{record}"}}'
+
+
+def _aggregate_json(query: Query, rows: list[tuple[Any, ...]]) -> str:
+    if len(rows) > PAGE_ROWS:  # seen
+        text = "Aggregate query does not support queryMore(), use LIMIT to restrict the results to a single batch"
+        raise ApiError(400, "EXCEEDED_ID_LIMIT", text)
+    records = ",".join(_aggregate_record(query, row) for row in rows)
+    return f'{{"totalSize":{len(rows)},"done":true,"records":[{records}]}}'
+
+
+def _aggregate_record(query: Query, row: tuple[Any, ...]) -> str:
     cells = [
         f"{json_text(a.alias)}:{_aggregate_value(a, v)}" for a, v in zip(query.aggregates, row, strict=True)
     ]
-    inner = ",".join(['"attributes":{"type":"AggregateResult"}', *cells])
-    return f'{{"totalSize":1,"done":true,"records":[{{{inner}}}]}}'
+    return "{" + ",".join(['"attributes":{"type":"AggregateResult"}', *cells]) + "}"
 
 
 def _aggregate_value(aggregate: Aggregate, value: Value) -> str:
-    if aggregate.counts:
-        return str(value)
-    if aggregate.path.field.is_number and value is not None:
-        return decimal_text(int(value), aggregate.path.field.scale)
-    return json_of(aggregate.path.field, value)
+    field = aggregate.path.field
+    if aggregate.counts or value is None:
+        return "null" if value is None else str(value)
+    if aggregate.function == "AVG":
+        total, _, count = str(value).partition("/")
+        return java_double(repr(float(Fraction(int(total), int(count) * 10**field.scale))))
+    if aggregate.function and field.is_number:
+        return decimal_text(int(value), field.scale)
+    return json_of(field, value)

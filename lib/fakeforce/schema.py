@@ -6,16 +6,22 @@ import re
 import tomllib
 import zlib
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .errors import SchemaError
 
-TEXT_TYPES = {"string", "textarea", "picklist", "email", "phone", "url"}
+TEXT_TYPES = {"string", "textarea", "picklist", "multipicklist", "email", "phone", "url"}
 NUMBER_TYPES = {"double", "currency", "percent"}
-TYPES = TEXT_TYPES | NUMBER_TYPES | {"int", "boolean", "date", "datetime", "reference", "id"}
-DEFAULT_LENGTH = {"string": 255, "textarea": 255, "picklist": 255, "email": 80, "phone": 40, "url": 255}
+TYPES = TEXT_TYPES | NUMBER_TYPES | {"int", "boolean", "date", "datetime", "time", "reference", "id"}
+FILE_TYPES = (TYPES - {"id"}) | {"autonumber"}  # what a schema file may say
+DEFAULT_LENGTH = {
+    **{"string": 255, "textarea": 255, "picklist": 255, "email": 80, "phone": 40, "url": 255},
+    **{"multipicklist": 4099, "autonumber": 30},
+}
 DEFAULT_SCALE = {"currency": 2, "percent": 2, "double": 0}
+_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_DIGITS = 18  # Salesforce's own bound on a number field; lets a value be stored as one scaled integer
 
 
@@ -43,6 +49,8 @@ class Field:
     relationship_name: str | None = None
     is_name: bool = False
     server_set: bool = False
+    auto_number: str = ""  # display format: the server numbers the rows
+    formula: str = ""  # shown by describe, never computed; the field is read-only
 
     @property
     def custom(self) -> bool:
@@ -59,10 +67,32 @@ class Field:
         """Whether values are text cut by ``length``."""
         return self.type in TEXT_TYPES
 
+    def numbered(self, number: int) -> str:
+        """The auto-number of the ``number``-th record: ``A-{0000}`` makes ``A-0001``."""
+        return re.sub(r"\{(0+)\}", lambda m: str(number).rjust(len(m.group(1)), "0"), self.auto_number)
+
     @property
     def is_number(self) -> bool:
         """Whether values are decimals with a scale."""
         return self.type in NUMBER_TYPES
+
+    @property
+    def long_text(self) -> bool:
+        """A long text area: not filtered, grouped, sorted or aggregated (SOQL guide: textarea; documented)."""
+        return self.type == "textarea" and self.length > 255
+
+    @property
+    def groupable(self) -> bool:
+        """Whether GROUP BY takes it (object reference: field properties; seen in recorded replies)."""
+        return not (self.is_number or self.long_text or self.type in ("datetime", "time", "multipicklist"))
+
+    @property
+    def aggregates(self) -> set[str]:
+        """The aggregate functions it takes (SOQL guide: Support for Field Types in Aggregate Functions)."""
+        if self.long_text or self.type in ("boolean", "multipicklist", "time"):
+            return set()
+        sums = {"SUM", "AVG"} if self.is_number or self.type == "int" else set()
+        return sums | {"COUNT", "COUNT_DISTINCT", "MIN", "MAX"}
 
     @property
     def id_lookup(self) -> bool:
@@ -79,11 +109,18 @@ class SObject:
     label_plural: str
     key_prefix: str
     fields: tuple[Field, ...]
-    writable: bool = True
+    createable: bool = True
+    updateable: bool = True
+    deletable: bool = True
     _by_name: dict[str, Field] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._by_name.update({f.name.lower(): f for f in self.fields})
+
+    @property
+    def writable(self) -> bool:
+        """Whether the user may change its records in any way."""
+        return self.createable or self.updateable or self.deletable
 
     def field(self, name: str) -> Field | None:
         """The field of that API name, in any case."""
@@ -97,9 +134,13 @@ class SObject:
 
 
 class Schema:
-    """All objects of the org."""
+    """All objects of the org; ``tooling`` are those that only the Tooling API knows."""
 
-    def __init__(self, objects: list[SObject]) -> None:
+    def __init__(
+        self, objects: list[SObject], modified: datetime = _NEVER, tooling: Schema | None = None
+    ) -> None:
+        self.modified = modified  # when the newest of the files was written
+        self.tooling = tooling
         self.objects = {o.name: o for o in sorted(objects, key=lambda o: o.name)}
         self._by_name = {o.name.lower(): o for o in objects}
 
@@ -107,16 +148,23 @@ class Schema:
         """The object of that API name, in any case."""
         return self._by_name.get(name.lower())
 
+    def tables(self) -> list[SObject]:
+        """Every object that has records, the tooling ones too."""
+        return [*self.objects.values(), *(self.tooling.objects.values() if self.tooling else ())]
+
     def by_prefix(self, record_id: str) -> SObject | None:
         """The object a record id belongs to."""
         return next((o for o in self.objects.values() if o.key_prefix == record_id[:3]), None)
 
 
-OBJECT_KEYS = {"name", "label", "label_plural", "key_prefix", "owner", "fields"}
+OBJECT_KEYS = {
+    *("name", "label", "label_plural", "key_prefix", "owner", "fields"),
+    *("createable", "updateable", "deletable"),
+}
 FIELD_KEYS = {
     *("name", "label", "type", "length", "precision", "scale", "nillable", "unique", "external_id"),
     *("case_sensitive", "createable", "updateable", "default", "values", "restricted"),
-    *("reference_to", "relationship_name"),
+    *("reference_to", "relationship_name", "display_format", "formula", "visible"),
 }
 
 
@@ -136,7 +184,8 @@ def load(folder: str | Path) -> Schema:
             if value in seen:
                 raise SchemaError(f"{root}: {what} {value!r} is used by both {seen[value]} and {obj.name}")
             seen[value] = obj.name
-    return Schema(objects)
+    modified = max(path.stat().st_mtime for path in files)
+    return Schema(objects, datetime.fromtimestamp(modified, UTC), Schema(tooling_objects()))
 
 
 def _read_object(path: Path) -> SObject:
@@ -148,19 +197,24 @@ def _read_object(path: Path) -> SObject:
     name = _text(raw, "name", str(path))
     if not re.fullmatch(r"[A-Za-z]\w*", name):
         raise SchemaError(f"{path}: key 'name': {name!r} is no API name")
-    label = raw.get("label", name)
+    label = _checked(raw, "label", str, name, str(path))
     prefix = raw.get("key_prefix") or _prefix_of(name)
-    if not re.fullmatch(r"[0-9A-Za-z]{3}", prefix):
+    if not isinstance(prefix, str) or not re.fullmatch(r"[0-9A-Za-z]{3}", prefix):
         raise SchemaError(f"{path}: key 'key_prefix': {prefix!r} is not 3 letters or digits")
-    given = [_read_field(item, f"{path}: field {i + 1}") for i, item in enumerate(raw.get("fields", []))]
-    if not given:
+    tables = _checked(raw, "fields", list, [], str(path))
+    if not tables or not all(isinstance(item, dict) for item in tables):
         raise SchemaError(f"{path}: key 'fields': at least one [[fields]] table is needed")
-    fields = _with_standard_fields(given, raw.get("owner", name.endswith("__c")))
+    given = [_read_field(item, f"{path}: field {i + 1}") for i, item in enumerate(tables)]
+    fields = _with_standard_fields(
+        [f for f in given if f is not None], _checked(raw, "owner", bool, name.endswith("__c"), str(path))
+    )
     names = [f.name.lower() for f in fields]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice:
         raise SchemaError(f"{path}: key 'fields': {twice!r} is given twice")
-    return SObject(name, label, raw.get("label_plural", label + "s"), prefix, tuple(fields))
+    rights = {r: _checked(raw, r, bool, True, str(path)) for r in ("createable", "updateable", "deletable")}
+    plural = _checked(raw, "label_plural", str, label + "s", str(path))
+    return SObject(name, label, plural, prefix, tuple(fields), **rights)
 
 
 def _prefix_of(name: str) -> str:
@@ -190,16 +244,26 @@ def _checked(table: dict[str, Any], key: str, kind: type, default: Any, where: s
     return value
 
 
-def _read_field(raw: dict[str, Any], where: str) -> Field:
+def _texts(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    found = _checked(table, key, list, [], where)
+    if not all(isinstance(item, str) and item for item in found):
+        raise SchemaError(f"{where}: key {key!r} must be a list of texts and is {found!r}")
+    return tuple(found)
+
+
+def _read_field(raw: dict[str, Any], where: str) -> Field | None:
+    """One field; None when the user may not see it (``visible = false``: field-level security)."""
     name = _text(raw, "name", where)
     where = f"{where} ({name})"
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        raise SchemaError(f"{where}: key 'name': {name!r} is no API name")
     _only(raw, FIELD_KEYS, where)
     kind = _text(raw, "type", where)
-    if kind not in TYPES - {"id"}:
-        raise SchemaError(f"{where}: key 'type': {kind!r} is not one of {', '.join(sorted(TYPES - {'id'}))}")
+    if kind not in FILE_TYPES:
+        raise SchemaError(f"{where}: key 'type': {kind!r} is not one of {', '.join(sorted(FILE_TYPES))}")
     found = Field(
         name=name,
-        label=raw.get("label", name),
+        label=_checked(raw, "label", str, name, where),
         type=kind,
         length=_checked(raw, "length", int, DEFAULT_LENGTH.get(kind, 0), where),
         precision=_checked(raw, "precision", int, MAX_DIGITS if kind in NUMBER_TYPES else 0, where),
@@ -210,14 +274,40 @@ def _read_field(raw: dict[str, Any], where: str) -> Field:
         case_sensitive=_checked(raw, "case_sensitive", bool, False, where),
         createable=_checked(raw, "createable", bool, True, where),
         updateable=_checked(raw, "updateable", bool, True, where),
-        values=tuple(_checked(raw, "values", list, [], where)),
+        values=_texts(raw, "values", where),
         restricted=_checked(raw, "restricted", bool, False, where),
-        reference_to=tuple(_checked(raw, "reference_to", list, [], where)),
-        relationship_name=raw.get("relationship_name"),
+        reference_to=_texts(raw, "reference_to", where),
+        relationship_name=_checked(raw, "relationship_name", str, "", where) or None,
         is_name=name == "Name",
+        formula=_checked(raw, "formula", str, "", where),
     )
+    found = _server_set(found, raw, where)
     _check_field(found, where)
-    return _with_default(_with_relationship(found), raw, where)
+    found = _with_default(_with_relationship(found), raw, where)
+    if _checked(raw, "visible", bool, True, where):
+        return found
+    if found.required:
+        raise SchemaError(f"{where}: key 'visible': a required field cannot be hidden from the user")
+    return None
+
+
+def _server_set(found: Field, raw: dict[str, Any], where: str) -> Field:
+    """Auto-number and formula fields: read-only (object reference: Auto-Number, Formula fields)."""
+    if found.type != "autonumber" and "display_format" in raw:
+        raise SchemaError(f"{where}: key 'display_format' is for type 'autonumber' only")
+    if found.formula:
+        return replace(found, createable=False, updateable=False, nillable=True)
+    if found.type != "autonumber":
+        return found
+    shown = _checked(raw, "display_format", str, "{0}", where)
+    if not re.fullmatch(r"[^{}]*\{0+\}[^{}]*", shown):
+        raise SchemaError(
+            f"{where}: key 'display_format': {shown!r} must hold zeros in braces, as A-{{0000}}"
+        )
+    return replace(
+        found, type="string", auto_number=shown, createable=False, updateable=False,
+        nillable=False, defaulted=True, server_set=True,
+    )  # fmt: skip
 
 
 def _check_field(found: Field, where: str) -> None:
@@ -227,10 +317,16 @@ def _check_field(found: Field, where: str) -> None:
         raise SchemaError(f"{where}: key 'precision': {found.precision} is outside 1..{MAX_DIGITS}")
     if found.is_number and not 0 <= found.scale <= found.precision:
         raise SchemaError(f"{where}: key 'scale': {found.scale} is outside 0..{found.precision}")
-    if found.type == "picklist" and not found.values:
+    if found.type in ("picklist", "multipicklist") and not found.values:
         raise SchemaError(f"{where}: key 'values': a picklist needs at least one value")
     if found.type == "reference" and not found.reference_to:
         raise SchemaError(f"{where}: key 'reference_to': a reference needs at least one object name")
+    if found.type == "multipicklist" and any(";" in value for value in found.values):
+        raise SchemaError(f"{where}: key 'values': a value of a multipicklist cannot hold ';'")
+    if found.formula and (
+        found.auto_number or found.type == "reference" or found.external_id or found.unique
+    ):
+        raise SchemaError(f"{where}: key 'formula': not possible for this field")
     if (found.external_id or found.unique) and not (found.is_text or found.is_number or found.type == "int"):
         raise SchemaError(f"{where}: key 'external_id'/'unique': not possible for type {found.type!r}")
 
@@ -297,7 +393,7 @@ def _with_standard_fields(given: list[Field], owner: bool) -> list[Field]:
 
 
 def builtin_objects() -> list[SObject]:
-    """User and Organization, one record each: clients look at both when they log in."""
+    """User and Organization, one record each: clients look at both when they log in; FieldDefinition."""
     text = {"length": 255, "nillable": True}
     user = [
         *(
@@ -317,9 +413,28 @@ def builtin_objects() -> list[SObject]:
     return [
         _builtin("User", "005", user),
         _builtin("Organization", "00D", organization),
+        _field_definition(),
     ]
+
+
+def tooling_objects() -> list[SObject]:
+    """What clients ask the Tooling API for: SandboxProcess (this org is no sandbox), FieldDefinition."""
+    names = ("SandboxName", "Status", "LicenseType")
+    process = [_server_field(n, n, "string", length=255, nillable=True) for n in names]
+    return [_builtin("SandboxProcess", "0GR", process), _field_definition()]
+
+
+def _field_definition() -> SObject:
+    """One record a field; ``EntityDefinitionId`` is the object's name (Tooling API: FieldDefinition)."""
+    text = {"length": 255, "nillable": True}
+    names = ("DurableId", "QualifiedApiName", "DeveloperName", "EntityDefinitionId", "Label", "DataType")
+    flags = ("IsPolymorphicForeignKey", "IsNillable", "IsIndexed", "IsCalculated")
+    fields = [_server_field(n, n, "string", **text) for n in names]
+    return _builtin(
+        "FieldDefinition", "4fe", fields + [_server_field(n, n, "boolean", default=0) for n in flags]
+    )
 
 
 def _builtin(name: str, prefix: str, fields: list[Field]) -> SObject:
     every = tuple(_with_standard_fields(fields, owner=False))
-    return SObject(name, name, name + "s", prefix, every, writable=False)
+    return SObject(name, name, name + "s", prefix, every, createable=False, updateable=False, deletable=False)

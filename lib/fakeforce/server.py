@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -18,6 +21,7 @@ from .auth import ORG_ID, USERNAME, Auth
 from .clock import Clock, stamp
 from .errors import FakeforceError
 from .faults import Faults
+from .ids import record_id
 from .ingest import Ingest
 from .jobs import USER_ID, Job
 from .queries import Queries
@@ -25,6 +29,9 @@ from .rest import Rest
 from .schema import load
 from .settings import Settings
 from .store import Store
+
+if TYPE_CHECKING:
+    from .tls import Tls
 
 
 class Org:
@@ -38,13 +45,15 @@ class Org:
         client_id: str,
         client_secret: str,
         seed: int,
+        clock: datetime | None = None,
     ) -> None:
         self.schema = load(schema)
-        self.clock = Clock()
+        self.clock = Clock(clock)
         self.settings = Settings()
         self.faults = Faults()
         self.calls: list[Seen] = []
         self.url = ""
+        self.ca_file: str | None = None  # with https: what a client must trust
         self._store = Store(self.schema, state)
         self._store.meta("seed", str(seed))
         self._auth = Auth(self._store, self.clock, self.settings, client_id, client_secret)
@@ -74,6 +83,28 @@ class Org:
                 values = common | {"CreatedById": USER_ID, "LastModifiedById": USER_ID} | own
                 with self._store.transaction() as con:
                     self._store.insert(con, obj, list(values), [[1, record, *values.values()]])
+        self._seed_field_definitions(common)
+
+    def _seed_field_definitions(self, common: dict[str, Any]) -> None:
+        """FieldDefinition says what describe says; it is written anew, as the schema may have changed."""
+        obj = self.schema.objects["FieldDefinition"]
+        rows: list[list[Any]] = []
+        given: dict[str, Any] = {}
+        for owner in self.schema.objects.values():
+            for f in owner.fields:
+                given = common | {
+                    "Name": f.name, "CreatedById": USER_ID, "LastModifiedById": USER_ID,
+                    "DurableId": f"{owner.name}.{f.name}", "QualifiedApiName": f.name,
+                    "DeveloperName": f.name.removesuffix("__c"), "EntityDefinitionId": owner.name,
+                    "Label": f.label, "DataType": f.type,
+                    "IsPolymorphicForeignKey": int(len(f.reference_to) > 1), "IsNillable": int(f.nillable),
+                    "IsIndexed": int(f.id_lookup or f.unique), "IsCalculated": int(bool(f.formula)),
+                }  # fmt: skip
+                number = len(rows) + 1
+                rows.append([number, record_id(obj.key_prefix, number), *given.values()])
+        with self._store.transaction() as con:
+            con.execute(f'DELETE FROM "{obj.name}"')
+            self._store.insert(con, obj, list(given), rows)
 
     def rows(self, name: str) -> Iterator[dict[str, str | None]]:
         """Every record of an object: field name to exact text or None."""
@@ -145,8 +176,10 @@ def check_loopback(host: str) -> None:
         raise FakeforceError(f"fakeforce listens on loopback only, not on {host!r}; use 127.0.0.1")
 
 
-def make_server(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
-    """A uvicorn server for the org and its bound socket; sets ``org.url``."""
+def make_server(
+    org: Org, host: str, port: int, tls: Tls | None = None
+) -> tuple[uvicorn.Server, socket.socket]:
+    """A uvicorn server for the org and its bound socket; sets ``org.url`` and ``org.ca_file``."""
     check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that say TCP; without it each answer waits 40 ms for an ACK.
@@ -159,10 +192,12 @@ def make_server(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.
         listener.close()
         raise
     shown = f"[{host}]" if family == socket.AF_INET6 else host
-    org.url = f"http://{shown}:{listener.getsockname()[1]}"
+    org.url = f"{'https' if tls else 'http'}://{shown}:{listener.getsockname()[1]}"
+    org.ca_file = str(tls.ca) if tls else None
     config = uvicorn.Config(
         org.app, lifespan="off", access_log=False, log_level="warning", proxy_headers=False,
         server_header=False, timeout_graceful_shutdown=2, timeout_keep_alive=60, ws="none",
+        ssl_certfile=tls.cert if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
     return _Server(config), listener
 
@@ -193,13 +228,45 @@ def serve(
     client_secret: str = "demo-secret",  # noqa: S107 - the secret of an org that exists only here
     port: int = 0,
     seed: int = 1,
+    clock: datetime | None = None,
+    tls: bool | str | Path = False,
+    cert: str | Path | None = None,
+    key: str | Path | None = None,
 ) -> Iterator[Org]:
-    """An org on 127.0.0.1 while the block runs. Raises SchemaError, or OSError for a taken port."""
-    org = Org(schema, state=state, client_id=client_id, client_secret=client_secret, seed=seed)
+    """An org on 127.0.0.1 while the block runs; ``clock`` is the time it begins with.
+
+    ``tls``: https, with certificates in that folder, or in one that goes away for ``True``; ``cert`` and ``key``:
+    https with these. ``org.ca_file`` says what clients must trust.
+    Raises SchemaError, FakeforceError for certificates, or OSError for a taken port.
+    """
+    scratch = tempfile.mkdtemp(prefix="fakeforce-tls-") if tls is True else None
     try:
-        server, listener = make_server(org, "127.0.0.1", port)
-    except OSError:
-        org.stop()
-        raise
-    with running(org, server, listener):
-        yield org
+        files = tls_files(scratch or (tls or None), cert, key)  # type: ignore[arg-type]
+        org = Org(
+            schema, state=state, client_id=client_id, client_secret=client_secret, seed=seed, clock=clock
+        )
+        try:
+            server, listener = make_server(org, "127.0.0.1", port, files)
+        except OSError:
+            org.stop()
+            raise
+        with running(org, server, listener):
+            yield org
+    finally:
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def tls_files(folder: str | Path | None, cert: str | Path | None, key: str | Path | None) -> Tls | None:
+    """The files for https, None for http. Raises FakeforceError for options that do not fit together."""
+    if folder and (cert or key):
+        raise FakeforceError(
+            "a folder for certificates and a given certificate exclude each other; choose one"
+        )
+    if bool(cert) != bool(key):
+        raise FakeforceError("a certificate needs its key and a key its certificate; give both")
+    if not folder and not cert:
+        return None
+    from .tls import given, made_in  # cryptography takes a while to load, and http needs none of it
+
+    return given(cert, key) if cert and key else made_in(str(folder))

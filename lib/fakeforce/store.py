@@ -77,7 +77,7 @@ class Store:
     def _prepare(self) -> None:
         self._writer.executescript(_TABLES)
         with self.transaction() as con:
-            for obj in self.schema.objects.values():
+            for obj in self.schema.tables():
                 _create_table(con, obj)
             for table, column in _ADDED:
                 _add_column(con, table, column)

@@ -1,7 +1,7 @@
 """One cell: how a text becomes a stored value, and how a stored value becomes text again.
 
 Stored values: text as str, date ``YYYY-MM-DD``, datetime ``YYYY-MM-DDTHH:MM:SS.mmmZ``, boolean 0/1, int as
-int, decimals as one integer scaled by 10**scale (exact: no float anywhere), null as None.
+int, time ``HH:MM:SS.mmmZ``, decimals as one integer scaled by 10**scale (exact: no float anywhere), null as None.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,3}))?(Z|[+-]\d
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _INT = re.compile(r"[+-]?\d{1,10}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z")
+_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,3}))?Z?\Z", re.ASCII)
 _XSD = {
     **dict.fromkeys(("double", "currency", "percent"), "double"),
-    **{"int": "int", "boolean": "boolean", "date": "date", "datetime": "dateTime"},
+    **{"int": "int", "boolean": "boolean", "date": "date", "datetime": "dateTime", "time": "time"},
 }
 
 
@@ -51,7 +52,7 @@ class Unreadable(Exception):
 
 def column_reader(field: Field, col: int, *, trim: bool = True) -> Callable[[Sequence[str]], ReadColumn]:
     """A reader for one CSV column; ``col`` is the position the error text names (0-based: assumed)."""
-    if field.is_text and field.type not in ("picklist", "email"):
+    if field.is_text and field.type not in ("picklist", "multipicklist", "email"):
         return lambda cells: _read_text(field, cells, trim)
     if field.is_number:
         return lambda cells: _read_numbers(field, cells, col, trim)
@@ -147,6 +148,8 @@ def parse_value(field: Field, text: str, *, trim: bool = True) -> tuple[Value, R
         return _parse_date(field, text)
     if field.type == "datetime":
         return _parse_datetime(field, text)
+    if field.type == "time":
+        return _parse_time(text), None
     return text, None  # id and reference: judged where the records are
 
 
@@ -156,14 +159,22 @@ def _parse_text(field: Field, text: str, trim: bool) -> tuple[Value, RowError | 
         return None, None
     if len(kept) > field.length:
         return None, _too_long(field, kept)
-    if field.type == "picklist" and field.restricted and kept not in field.values:
+    if (bad := _not_in_list(field, kept)) is not None:
         # Seen; compared exactly, upper and lower case differ (assumed).
-        message = f"{field.label}: bad value for restricted picklist field: {kept}"
+        message = f"{field.label}: bad value for restricted picklist field: {bad}"
         return None, RowError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, (field.name,))
     if field.type == "email" and not _EMAIL.match(kept):
         message = f"{field.label}: invalid email address: {kept}"
         return None, RowError("INVALID_EMAIL_ADDRESS", message, (field.name,))
     return kept, None
+
+
+def _not_in_list(field: Field, text: str) -> str | None:
+    """The first value that a restricted picklist does not have; ``;`` parts those of a multipicklist."""
+    if not field.restricted or field.type not in ("picklist", "multipicklist"):
+        return None
+    given = text.split(";") if field.type == "multipicklist" else [text]
+    return next((value for value in given if value not in field.values), None)
 
 
 def _parse_decimal(field: Field, text: str) -> tuple[Value, RowError | None]:
@@ -227,6 +238,14 @@ def _parse_datetime(field: Field, text: str) -> tuple[Value, RowError | None]:
     except (ValueError, OverflowError):
         raise Unreadable(text) from None
     return _in_range(field, stored)
+
+
+def _parse_time(text: str) -> str:
+    """HH:mm:ss[.SSS][Z] (SOAP guide: primitive data types, time; without Z taken as UTC: assumed)."""
+    found = _TIME.match(text)
+    if not found:
+        raise Unreadable(text)
+    return f"{found.group(1)}.{(found.group(2) or '').ljust(3, '0')}Z"
 
 
 def _in_range(field: Field, stored: str) -> tuple[Value, RowError | None]:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import fakeforce
-from fakeforce import serve
+from fakeforce.testing import fakeforce_org, fakeforce_server  # noqa: F401 - fixtures
 
 SCHEMA = Path(__file__).parent / "schema"
 TOKEN = "/services/oauth2/token"
@@ -98,10 +98,14 @@ class Client:
         return self.call("GET", "/query", params={"q": text})
 
 
+@pytest.fixture(scope="session")
+def fakeforce_schema():
+    return SCHEMA
+
+
 @pytest.fixture
-def org():
-    with serve(schema=SCHEMA) as found:
-        yield found
+def org(fakeforce_org):  # noqa: F811
+    return fakeforce_org
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ import re
 import pytest
 import requests
 
+from fakeforce import FakeforceError
+
 TOKEN = "/services/oauth2/token"
 
 
@@ -132,3 +134,109 @@ def test_each_data_call_costs_one_request_and_an_empty_budget_is_refused(org, cl
     refused = client.call("GET", "/sobjects")
     assert refused.status_code == 403
     assert refused.json()[0]["errorCode"] == "REQUEST_LIMIT_EXCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("authentication-failure", "authentication failure"),
+        ("flow-not-enabled", "Client credentials flow not enabled"),
+        ("rate-exceeded", "login rate exceeded"),
+    ],
+)
+def test_other_refusals_of_the_token_endpoint_can_be_asked_for_by_name(org, name, text):
+    org.change(token_error=name)
+    reply = _post(org, auth=("demo-client", "demo-secret"), grant_type="client_credentials")
+    assert (reply.status_code, reply.json()["error_description"]) == (400, text)
+    org.change(token_error="")
+    assert _post(org, auth=("demo-client", "demo-secret"), grant_type="client_credentials").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"token_error": "nope"}, {"expiry_form": "xml"}, {"expire_after": -1}, {"expire_after": 1e300}]
+)
+def test_a_setting_outside_its_values_is_refused_and_nothing_changes(org, wrong):
+    before = org.settings.shown()
+    with pytest.raises(FakeforceError, match=next(iter(wrong))):
+        org.change(**wrong)
+    assert org.settings.shown() == before
+
+
+def test_expire_after_sets_the_life_of_the_tokens_to_come(org, client):
+    org.change(expire_after=60)
+    client.login()
+    org.clock.push(59)
+    assert client.call("GET", "/limits").status_code == 200
+    org.clock.push(2)
+    assert client.call("GET", "/limits").status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Basic !!!", "Basic Og==", "Basic " + "x" * 100, "Bearer x", "Basic"])
+def test_a_basic_header_that_cannot_be_read_is_an_unknown_client(org, header):
+    reply = requests.post(
+        org.url + TOKEN,
+        data={"grant_type": "client_credentials"},
+        headers={"Authorization": header},
+        timeout=10,
+    )
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_client_id")
+
+
+def test_introspection_of_an_ended_token_and_of_a_wrong_app(org, client):
+    org.expire_tokens()
+    token = client.http.headers["Authorization"].partition(" ")[2]
+    ask = org.url + "/services/oauth2/introspect"
+    ended = requests.post(ask, data={"token": token}, auth=("demo-client", "demo-secret"), timeout=10)
+    assert (ended.status_code, ended.json()) == (200, {"active": False})
+    wrong = requests.post(ask, data={"token": token}, auth=("demo-client", "wrong"), timeout=10)
+    assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_client")
+
+
+def test_userinfo_has_every_key_that_public_clients_read(org, client):
+    info = client.http.get(org.url + "/services/oauth2/userinfo", timeout=10).json()
+    wanted = (
+        "user_id name email organization_id sub email_verified given_name family_name zoneinfo photos profile picture"
+        " address urls active user_type language locale utcOffset updated_at preferred_username"
+    )
+    assert set(wanted.split()) <= set(info)
+
+
+def test_the_resource_map_names_the_identity(org, client):
+    found = client.call("GET", "").json()
+    info = client.http.get(org.url + "/services/oauth2/userinfo", timeout=10).json()
+    assert found["identity"] == f"{org.url}/id/{info['organization_id']}/{info['user_id']}"
+    assert found["jobs"] == "/services/data/v66.0/jobs"
+    assert client.http.get(found["identity"], timeout=10).json()["user_id"] == info["user_id"]
+
+
+def test_limits_have_the_documented_names_and_the_older_name_before_v49(org, client, make_client):
+    found = client.call("GET", "/limits").json()
+    assert {
+        "ConcurrentAsyncGetReportInstances",
+        "DailyApiRequests",
+        "DailyAsyncApexExecutions",
+        "DailyBulkApiBatches",
+        "DailyBulkV2QueryFileStorageMB",
+        "DailyBulkV2QueryJobs",
+        "DataStorageMB",
+        "FileStorageMB",
+    } <= set(found)
+    assert all(set(limit) == {"Max", "Remaining"} for limit in found.values())
+    assert "DailyBulkApiRequests" in make_client(org.url, version="48.0").call("GET", "/limits").json()
+
+
+def test_every_version_from_36_to_the_newest_works_and_21_to_30_are_gone(client):
+    def status(version):
+        return client.http.get(f"{client.url}/services/data/v{version}.0/sobjects", timeout=10).status_code
+
+    assert {status(v) for v in range(36, 68)} == {200}
+    assert {status(v) for v in range(21, 31)} == {410}
+    assert {status(v) for v in (0, 1, 68, 99)} == {404}
+    gone = client.http.get(f"{client.url}/services/data/v29.0/sobjects", timeout=10)
+    assert gone.json()[0]["errorCode"] == "GONE"
+
+
+def test_each_data_answer_says_how_many_requests_are_used(org, client):
+    for path in ("/limits", "/sobjects/Nope", "/query?q=x", "/jobs/ingest"):
+        reply = client.call("GET", path)
+        assert re.fullmatch(r"api-usage=\d+/1000000", reply.headers["sforce-limit-info"])

@@ -171,7 +171,7 @@ def test_results_are_compressed_when_gzip_is_asked_for(reader):
         ("SELECT Name FROM Nothing__c", "INVALID_TYPE", "sObject type 'Nothing__c' is not supported"),
         ("SELECT Nope__c FROM Product2", "INVALID_FIELD", "Nope__c"),
         ("SELECT Name Product2", "MALFORMED_QUERY", ""),
-        ("SELECT Name FROM Product2 WHERE Name = '\ud800'", "MALFORMED_QUERY", ""),
+        ("SELECT Name FROM Product2 WHERE Name = '\ud800'", "JSON_PARSER_ERROR", ""),
         ("", "MALFORMED_QUERY", ""),
     ],
 )

@@ -130,23 +130,26 @@ def test_a_wrong_query_is_refused_with_the_documented_code(reader, query, code):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "named"),
     [
-        "SELECT Name, COUNT(Id) FROM Product2 GROUP BY Name",
-        "SELECT COUNT(Id) FROM Product2 GROUP BY Name",
-        "SELECT AVG(TMS_Quantity__c) FROM Product2",
-        "SELECT Id, (SELECT Id FROM KPS_Sales__r) FROM Product2",
-        "SELECT Id FROM Product2 WHERE CreatedDate = TODAY",
-        "SELECT Id FROM Product2 WHERE Id IN (SELECT Product__c FROM KPS_Sales__c)",
-        "SELECT Id FROM Product2 p WHERE p.Id = null",
-        "SELECT Id FROM Product2 FOR UPDATE",
-        "SELECT Id FROM KPS_Sales__c WHERE Product__r.CreatedBy.Name = 'x'",
+        ("SELECT Id, (SELECT Id FROM KPS_Sales__r) FROM Product2", "a subquery"),
+        ("SELECT Id FROM Product2 WHERE CreatedDate = LAST_FISCAL_YEAR", "LAST_FISCAL_YEAR"),
+        ("SELECT Id FROM Product2 WHERE CALENDAR_YEAR(CreatedDate) = 2025", "CALENDAR_YEAR()"),
+        ("SELECT COUNT(Id) FROM Product2 GROUP BY ROLLUP(Name)", "GROUP BY ROLLUP()"),
+        ("SELECT toLabel(Name) FROM Product2", "toLabel()"),
+        ("SELECT Id FROM Product2 FOR UPDATE", "FOR"),
+        ("SELECT Id FROM Product2 USING SCOPE mine", "USING"),
+        ("SELECT Id FROM Product2 WITH SECURITY_ENFORCED", "WITH"),
+        ("SELECT TYPEOF About__c WHEN User THEN Id END FROM Everything__c", "TYPEOF"),
+        ("SELECT About__r.Name FROM Everything__c", "several targets"),
+        ("SELECT Id FROM Product2 p, p.Owner o", "several objects"),
     ],
 )
-def test_what_the_emulator_cannot_do_is_refused_in_so_many_words(reader, query):
+def test_what_the_emulator_cannot_do_is_refused_in_so_many_words(reader, query, named):
     reply = reader.query(query)
     assert (reply.status_code, reply.json()[0]["errorCode"]) == (400, "MALFORMED_QUERY")
     assert "fakeforce does not implement" in reply.json()[0]["message"]
+    assert named in reply.json()[0]["message"]
 
 
 def test_record_counts_leave_out_empty_and_unknown_objects(loaded):
