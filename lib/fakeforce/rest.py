@@ -302,6 +302,30 @@ class Rest:
                 self._cursors.popitem(last=False)
         return self._page(cursor, 0, base, page_rows)
 
+    def columns(self, text: str) -> dict[str, Any]:
+        """GET /query?columns=true: what a query selects, no rows (in no guide; the Salesforce CLI asks for it)."""
+        query = parse(self.schema, text)
+        found = [_aggregate_column(a) for a in query.aggregates]
+        parents: dict[str, dict[str, Any]] = {}
+        for path in query.paths:
+            column = _column(path.field.name, path.field)
+            if path.reference is None:
+                found.append(column)
+                continue
+            name = str(path.reference.relationship_name)
+            if name not in parents:
+                parents[name] = _column(name, path.reference)
+                found.append(parents[name])
+            parents[name]["joinColumns"].append(column)
+        selected = any(p.reference is None and p.field.name == "Id" for p in query.paths)
+        return {
+            "columnMetadata": found,
+            "entityName": query.obj.name,
+            "groupBy": False,
+            "idSelected": selected,
+            "keyPrefix": query.obj.key_prefix,
+        }
+
     def query_more(self, locator: str, base: str, page_rows: int) -> str:
         """GET a nextRecordsUrl."""
         cursor, _, start = locator.rpartition("-")
@@ -328,6 +352,44 @@ class Rest:
         """All rows of an object as JSON lines of exact text (admin path)."""
         for row in self.store.rows(self.object(obj_name)):
             yield json.dumps(row, ensure_ascii=False) + "\n"
+
+
+_APEX = {
+    "id": "Id",
+    "reference": "Id",
+    "boolean": "Boolean",
+    "int": "Integer",
+    "date": "Date",
+    "datetime": "Datetime",
+}
+
+
+def _column(name: str, field: Field) -> dict[str, Any]:
+    """One entry of columnMetadata (keys seen in the tests of the CLI's query plug-in)."""
+    return {
+        "aggregate": False,
+        "apexType": "Double" if field.is_number else _APEX.get(field.type, "String"),
+        "booleanType": field.type == "boolean",
+        "columnName": name,
+        "custom": field.custom,
+        "displayName": name,
+        "foreignKeyName": field.name if field.type == "reference" and name != field.name else None,
+        "insertable": field.createable,
+        "joinColumns": [],
+        "numberType": field.is_number or field.type == "int",
+        "textType": field.is_text,
+        "updatable": field.updateable,
+    }
+
+
+def _aggregate_column(aggregate: Aggregate) -> dict[str, Any]:
+    column = _column(aggregate.alias, aggregate.path.field)
+    column["displayName"] = f"{aggregate.function.lower()}({aggregate.path.name})"
+    numeric = aggregate.counts or column["numberType"]
+    plain = dict.fromkeys(("booleanType", "custom", "insertable", "textType", "updatable"), False)
+    return (
+        column | plain | {"aggregate": True, "apexType": None, "foreignKeyName": None, "numberType": numeric}
+    )
 
 
 class _RolledBack(Exception):
