@@ -81,7 +81,7 @@ def test_a_wrong_query_is_an_error_with_the_servers_code(jsforce):
     assert jsforce("query", query="SELECT Id FROM Nope__c")["error"]["code"] == "INVALID_TYPE"
 
 
-@pytest.mark.xfail(strict=True, reason="fakeforce has no Bulk API 2.0 query jobs yet")
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="fakeforce has no Bulk API 2.0 query jobs yet")
 def test_a_bulk_query_answers_every_row(jsforce, machine, org, load):
     jsforce("load", operation="upsert", key="ProductCode", file=str(load.write(machine.home)))
     asked = f"SELECT Id, ProductCode, Name FROM Product2 WHERE ProductCode LIKE '{load.prefix}%'"

@@ -142,7 +142,7 @@ def test_a_wrong_query_shows_the_servers_message(sf):
     assert "Nope__c" in refused["message"]
 
 
-@pytest.mark.xfail(strict=True, reason="fakeforce has no Bulk API 2.0 query jobs yet")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="fakeforce has no Bulk API 2.0 query jobs yet")
 def test_a_bulk_query_is_exported_to_a_file(sf, org, load, loaded):
     text = f"SELECT Id, ProductCode FROM Product2 WHERE ProductCode LIKE '{load.prefix}%'"
     told = sf.data("export", "bulk", "-q", text, "--output-file", "export.csv", "-w", "5")
