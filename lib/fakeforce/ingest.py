@@ -166,7 +166,7 @@ class Ingest:
         if wanted == "Aborted":
             self._survey_quietly(self.job(job_id))
         self.wake()
-        return self.job(job_id)
+        return job | {"state": wanted, "modified": stamp(now)}  # not what the worker has made of it since
 
     def delete(self, job_id: str) -> None:
         """DELETE: only what is not running (Bulk API 2.0 guide: Delete a Job)."""
