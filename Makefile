@@ -28,7 +28,7 @@ lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
-test-clients: $(VENV)/.test $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
+test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
@@ -65,6 +65,11 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.demo
 	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@
+
+$(CLIENTS)/.python: tests/clients/requirements.txt | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(CLIENTS)/python
+	@$(BIN)/uv pip install --quiet --python $(CLIENTS)/python/bin/python -r $<
 	@touch $@
 
 $(CLIENTS)/.npm: tests/clients/package.json

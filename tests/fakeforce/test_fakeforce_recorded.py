@@ -716,6 +716,12 @@ REPLIES = (
         array("GONE", str),
         410,
     ),
+    Recorded(
+        "path with two slashes",
+        "the Salesforce CLI, whose stored instance URL ends with a slash",
+        lambda s: s.client.http.get(s.org.url + "//services/data/v66.0/limits/", timeout=10),
+        Has({"DailyApiRequests": LIMIT}),
+    ),
     # ---- bulk queries ----
     Recorded(
         "bulk query: created",

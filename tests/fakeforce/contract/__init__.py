@@ -14,7 +14,7 @@ By default the tests run against fakeforce. To run them against a real org (a sa
 The option and all variables are needed, or nothing is sent. The client-credentials app (Setup: External Client App
 Manager) must have a user who may create, edit and delete rows of the object; no other field of it may be required.
 Every row made has a key that begins with a random prefix; at the end the rows with that prefix are deleted, and no
-others. A run makes about 60 jobs and 500 API calls, and uploads 150 MB once.
+others. A run makes about 80 jobs and, as long as jobs take seconds, 800 API calls; once it uploads 150 MB.
 
 What is not known of real orgs is asked by the tests marked ``unverified``. At the end a live run prints what the org
 answered to each of them, beside what fakeforce answers. Two questions are left that no client can ask: the text of a
