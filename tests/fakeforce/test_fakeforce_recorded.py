@@ -5,6 +5,7 @@ exactly these keys, or ``Each`` for a list of any length. Every row names where 
 """
 
 import re
+import time
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -203,8 +204,9 @@ class Seen:
 
     def bulk_query_results(self):
         job = self.bulk_query().json()["id"]
-        while self.call("GET", f"/jobs/query/{job}").json()["state"] != "JobComplete":
-            pass
+        end = time.monotonic() + 20
+        while self.call("GET", f"/jobs/query/{job}").json()["state"] in ("UploadComplete", "InProgress"):
+            assert time.monotonic() < end
         return self.call("GET", f"/jobs/query/{job}/results", params={"maxRecords": 1})
 
 
