@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.13.9
+CLIENTS := .clients
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS))
 
@@ -10,10 +11,10 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo servers lab test lint format lock clean
+.PHONY: help demo servers lab test test-clients lint format lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
@@ -26,6 +27,9 @@ lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
+
+test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
+	@$(BIN)/python -m pytest tests/clients
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
 	@$(BIN)/ruff check .
@@ -41,8 +45,8 @@ format: $(VENV)/.test  ## let ruff write the code's form
 lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
-clean:  ## forget the demo's source, org and environment; runs in outputs/ stay
-	@rm -rf .demo $(VENV)
+clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
+	@rm -rf .demo $(VENV) $(CLIENTS)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -61,4 +65,15 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.demo
 	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@
+
+$(CLIENTS)/.python: tests/clients/requirements.txt | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(CLIENTS)/python
+	@$(BIN)/uv pip install --quiet --python $(CLIENTS)/python/bin/python -r $<
+	@touch $@
+
+$(CLIENTS)/.npm: tests/clients/package.json
+	@mkdir -p $(CLIENTS)
+	@cp tests/clients/package.json $(CLIENTS)
+	@npm install --prefix $(CLIENTS) --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -341,6 +341,8 @@ def _query_as(api: Api, call: Call, **how: bool) -> Reply:
         raise ApiError(400, "MALFORMED_QUERY", "fakeforce does not implement explain")
     if not text:
         raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")  # seen
+    if call.query.get("columns", "").lower() == "true":
+        return Reply(200, api.rest.columns(text))
     base = f"{call.base}/tooling" if how.get("tooling") else call.base
     return Reply(200, text=api.rest.query(text, base, _page_rows(call), **how))
 
@@ -769,9 +771,8 @@ def _write(target: BinaryIO, data: bytes) -> None:
 
 def _read_head(request: Request) -> Call:
     raw = request.scope["raw_path"].decode("latin-1").partition("?")[0]
-    parts = [unquote(part) for part in raw.split("/")[1:]]
-    while parts and parts[-1] == "":  # a trailing slash means nothing: clients send both
-        parts.pop()
+    # Slashes at either end mean nothing: clients end paths with one, and the Salesforce CLI begins them with two.
+    parts = [unquote(part) for part in raw.strip("/").split("/")]
     query = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
     host, port = request.scope["server"]
     base_url = f"{request.scope['scheme']}://{request.headers.get('host') or f'{host}:{port}'}"

@@ -160,7 +160,7 @@ class Ingest:
         job = self._jobs.abort(job_id, ("Open", *RUNNING))
         self._survey_quietly(job)
         self.wake()
-        return self.job(job_id)
+        return job
 
     def delete(self, job_id: str) -> None:
         """DELETE a job that does not run."""

@@ -389,6 +389,24 @@ class Rest:
                 self._cursors.popitem(last=False)
         return self._page(cursor, 0, base, page_rows)
 
+    def columns(self, text: str) -> dict[str, Any]:
+        """GET /query?columns=true: what a query selects, no rows (in no guide; the Salesforce CLI asks for it)."""
+        query = parse(self.schema, text, now=self.clock.now())
+        found = [_aggregate_column(a) for a in query.aggregates]
+        for path in query.paths:
+            columns = found
+            for reference, _ in path.steps:
+                columns = _joined(columns, str(reference.relationship_name), reference)
+            columns.append(_column(path.field.name, path.field))
+        selected = any(not p.steps and p.field.name == "Id" for p in query.paths)
+        return {
+            "columnMetadata": found,
+            "entityName": query.obj.name,
+            "groupBy": bool(query.group),
+            "idSelected": selected,
+            "keyPrefix": query.obj.key_prefix,
+        }
+
     def query_more(self, locator: str, base: str, page_rows: int) -> str:
         """GET a nextRecordsUrl; a cursor lives two days (limits)."""
         name, _, start = locator.rpartition("-")
@@ -415,6 +433,54 @@ class Rest:
         """All rows of an object as JSON lines of exact text (admin path). Raises 404 at once, not later."""
         rows = self.store.rows(self.object(obj_name))
         return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+_APEX = {
+    "id": "Id",
+    "reference": "Id",
+    "boolean": "Boolean",
+    "int": "Integer",
+    "date": "Date",
+    "datetime": "Datetime",
+}
+
+
+def _column(name: str, field: Field) -> dict[str, Any]:
+    """One entry of columnMetadata (keys seen in the tests of the CLI's query plug-in)."""
+    return {
+        "aggregate": False,
+        "apexType": "Double" if field.is_number else _APEX.get(field.type, "String"),
+        "booleanType": field.type == "boolean",
+        "columnName": name,
+        "custom": field.custom,
+        "displayName": name,
+        "foreignKeyName": field.name if field.type == "reference" and name != field.name else None,
+        "insertable": field.createable,
+        "joinColumns": [],
+        "numberType": field.is_number or field.type == "int",
+        "textType": field.is_text,
+        "updatable": field.updateable,
+    }
+
+
+def _joined(columns: list[dict[str, Any]], name: str, reference: Field) -> list[dict[str, Any]]:
+    """The columns below a parent, whose own entry is made when it is met for the first time."""
+    entry = next((one for one in columns if one["columnName"] == name), None)
+    if entry is None:
+        entry = _column(name, reference)
+        columns.append(entry)
+    below: list[dict[str, Any]] = entry["joinColumns"]
+    return below
+
+
+def _aggregate_column(aggregate: Aggregate) -> dict[str, Any]:
+    column = _column(aggregate.alias, aggregate.path.field)
+    column["displayName"] = f"{aggregate.function.lower()}({aggregate.path.name})"
+    numeric = aggregate.counts or column["numberType"]
+    plain = dict.fromkeys(("booleanType", "custom", "insertable", "textType", "updatable"), False)
+    return (
+        column | plain | {"aggregate": True, "apexType": None, "foreignKeyName": None, "numberType": numeric}
+    )
 
 
 class _RolledBack(Exception):

@@ -15,23 +15,6 @@ def _rows(count, start=0):
     return HEADER + "".join(f"P{i:05d},Thing {i},{i}.50\n" for i in range(start, start + count))
 
 
-def test_a_new_job_is_open_and_tells_where_to_upload_without_a_leading_slash(client):
-    reply = client.call(
-        "POST",
-        "/jobs/ingest/",
-        json={"object": "Product2", "operation": "upsert", "externalIdFieldName": "ProductCode"},
-    )
-    info = reply.json()
-    assert reply.status_code == 200
-    assert info["id"].startswith("750")
-    assert len(info["id"]) == 18
-    assert info["state"] == "Open"
-    assert info["contentUrl"] == f"services/data/v66.0/jobs/ingest/{info['id']}/batches"
-    assert info["apiVersion"] == 66.0
-    assert (info["lineEnding"], info["columnDelimiter"]) == ("LF", "COMMA")
-    assert info["createdDate"].endswith("+0000")
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -60,23 +43,6 @@ def test_an_upsert_creates_rows_and_a_second_one_updates_them(org, client):
     job, _ = client.load(_rows(450))
     assert {row["sf__Created"] for row in client.table(job, "successful")} == {"false"}
     assert org.count("Product2") == 450
-
-
-def test_the_patch_reply_is_shorter_than_the_get_reply(client):
-    job = client.create()
-    client.upload(job, _rows(1))
-    short = client.patch(job, "UploadComplete").json()
-    assert short["state"] == "UploadComplete"
-    assert not {"lineEnding", "columnDelimiter", "jobType", "numberRecordsProcessed"} & set(short)
-    full = client.wait(job)
-    assert {"lineEnding", "columnDelimiter", "jobType", "numberRecordsProcessed", "retries"} <= set(full)
-    assert "contentUrl" not in full
-
-
-def test_an_open_job_has_no_record_counters(client):
-    info = client.info(client.create())
-    assert "numberRecordsProcessed" not in info
-    assert info["totalProcessingTime"] == 0
 
 
 def test_data_can_be_put_only_once(client):

@@ -12,58 +12,6 @@ def _post(org, auth=None, **form):
     return requests.post(org.url + TOKEN, data=form, auth=auth, timeout=10)
 
 
-def test_a_token_is_given_for_the_form_body_and_has_the_documented_fields(org):
-    reply = _post(org, grant_type="client_credentials", client_id="demo-client", client_secret="demo-secret")
-    body = reply.json()
-    assert reply.status_code == 200
-    assert set(body) == {
-        "access_token",
-        "signature",
-        "scope",
-        "instance_url",
-        "id",
-        "token_type",
-        "issued_at",
-    }
-    assert re.fullmatch(r"00D\w{12,15}![.A-Za-z0-9_]*", body["access_token"])
-    assert body["instance_url"] == org.url
-    assert re.fullmatch(r"\d{13}", body["issued_at"])
-
-
-def test_a_token_is_given_for_http_basic(org):
-    reply = _post(org, auth=("demo-client", "demo-secret"), grant_type="client_credentials")
-    assert reply.json()["token_type"] == "Bearer"
-
-
-@pytest.mark.parametrize(
-    ("form", "error", "text"),
-    [
-        ({"client_id": "other"}, "invalid_client_id", "client identifier invalid"),
-        ({"client_secret": "wrong"}, "invalid_client", "invalid client credentials"),
-        ({"grant_type": "password"}, "unsupported_grant_type", "grant type not supported"),
-    ],
-)
-def test_the_token_endpoint_refuses_with_an_object_and_status_400(org, form, error, text):
-    good = {"grant_type": "client_credentials", "client_id": "demo-client", "client_secret": "demo-secret"}
-    reply = _post(org, **(good | form))
-    assert reply.status_code == 400
-    assert reply.json() == {"error": error, "error_description": text}
-    assert reply.headers["cache-control"] == "no-store"
-
-
-@pytest.mark.parametrize(
-    ("switch", "text"),
-    [
-        ({"run_as_user": False}, "no client credentials user enabled"),
-        ({"wrong_domain": True}, "request not supported on this domain"),
-    ],
-)
-def test_an_app_without_user_and_a_wrong_host_are_an_invalid_grant(org, switch, text):
-    org.change(**switch)
-    reply = _post(org, auth=("demo-client", "demo-secret"), grant_type="client_credentials")
-    assert (reply.status_code, reply.json()) == (400, {"error": "invalid_grant", "error_description": text})
-
-
 def test_an_expired_token_is_refused_with_an_array_and_a_new_one_works(org, client):
     org.expire_tokens()
     reply = client.call("GET", "/limits")
