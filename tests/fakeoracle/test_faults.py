@@ -33,26 +33,25 @@ def test_a_connection_dropped_in_mid_fetch_is_lost_and_the_server_serves_on(
 ):
     victim = connect()
     reader = reading(victim)
-    shared_server.faults.drop_how = how
-    shared_server.faults.drop_at_fetch = 3
+    shared_server.faults.add(f"drop-{how}", at="fetch", call=3)
     with pytest.raises(oracledb.DatabaseError, match="DPY-4011"):
         reader.fetchall()
     assert not victim.is_healthy()
     assert len(reading(connect()).fetchall()) == 900
-    assert shared_server.faults.drop_at_fetch is None
+    assert not shared_server.faults.pending
 
 
 def test_refused_connections_say_so_until_they_are_welcome_again(connect, shared_server):
-    shared_server.faults.refuse_connections = True
+    shared_server.faults.add("refuse-12528", at="connect")
     with pytest.raises(oracledb.DatabaseError, match="DPY-6000"):
         connect()
-    shared_server.faults.refuse_connections = False
+    shared_server.faults.clear()
     assert connect().is_healthy()
 
 
 def test_an_injected_error_reaches_the_fetch_and_leaves_the_connection(reading, connection, shared_server):
     reader = reading(connection)
-    shared_server.faults.error_at_fetch = (2, 1555, "snapshot too old")
+    shared_server.faults.add("ORA-01555", at="fetch", call=2)
     with pytest.raises(oracledb.DatabaseError, match="ORA-01555: snapshot too old"):
         reader.fetchall()
     connection.ping()
@@ -60,7 +59,7 @@ def test_an_injected_error_reaches_the_fetch_and_leaves_the_connection(reading, 
 
 def test_a_call_timeout_during_a_slow_answer_leaves_the_connection_usable(reading, connection, shared_server):
     reader = reading(connection)
-    shared_server.faults.slow_at_fetch = (1, 60.0)
+    shared_server.faults.add("slow-60", at="fetch", call=1)
     connection.call_timeout = 200
     with pytest.raises(oracledb.DatabaseError, match="DPY-4024"):
         reader.fetchall()
@@ -81,7 +80,7 @@ def test_a_call_timeout_stops_a_query_that_takes_too_long(table, cursor):
 
 def test_cancel_from_another_thread_is_ora_01013(reading, connection, shared_server):
     reader = reading(connection)
-    shared_server.faults.slow_at_fetch = (1, 60.0)
+    shared_server.faults.add("slow-60", at="fetch", call=1)
     timer = threading.Timer(0.2, connection.cancel)
     timer.start()
     with pytest.raises(oracledb.DatabaseError, match="ORA-01013"):
