@@ -71,6 +71,13 @@ class ResultSet:
             header = row_header()
         return b"".join((header, *parts)), taken
 
+    def values(self) -> Iterator[list[bytes | None]]:
+        """Return the rest of the rows as encoded values, and close; for the server's own questions."""
+        for values, count in self._batches:
+            for row in range(count):
+                yield [column[row].as_py() for column in values]
+        self.close()
+
     def _load(self) -> bool:
         for rows in self._joined:
             if len(rows):
@@ -81,7 +88,10 @@ class ResultSet:
     def _join(self) -> Iterator[pa.Array[Any]]:
         compressor = Compressor(self.columns) if self.compress else None
         for values, count in self._batches:
-            yield compressor.rows(values, count) if compressor else rows_from_columns(values, count, ROW)
+            rows = compressor.rows(values, count) if compressor else rows_from_columns(values, count, ROW)
+            if len(rows) != count:
+                raise unsupported(f"{count} rows came out as {len(rows)}")
+            yield rows
 
     def watch(self, watcher: Callable[[Iterator[pa.Array[Any]]], Iterator[pa.Array[Any]]]) -> None:
         """Put `watcher` between the encoded rows and whoever takes them."""

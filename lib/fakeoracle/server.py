@@ -14,6 +14,7 @@ from .backend import Backend
 from .cache import CachingBackend
 from .database import Database
 from .faults import Faults
+from .loading import load
 from .profiles import profile as profile_named
 from .session import Session, Settings
 from .tls import Certificates, certificates
@@ -27,7 +28,8 @@ class Server:
     """A running server; `serve` is the way to get one.
 
     `host`, `port` and `dsn` say where it listens, `faults` are its switches, `backend` is what lies behind it, `ca_file`
-    the authority to trust for a `tcps` dsn (None without TLS, or with certificates that were given).
+    the authority to trust for a `tcps` dsn (None without TLS, or with certificates that were given), `loaded` whether
+    schema and data were loaded at the start.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Server:
         host: str,
         port: int,
         ca_file: Path | None = None,
+        loaded: bool = False,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"fakeoracle listens on loopback only, not on {host}")
         self.backend = backend
         self.faults = settings.faults
         self.ca_file = ca_file
+        self.loaded = loaded
         self._settings = settings
         self._listener = socket.create_server((host, port), backlog=_BACKLOG)
         self.host, self.port = self._listener.getsockname()[:2]
@@ -128,6 +132,8 @@ def serve(
     cache_bytes: int = CACHE_BYTES,
     compress_rows: bool = True,
     seed: int = 0,
+    schema: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> Iterator[Server]:
     """Run a server for the length of a `with` block.
 
@@ -135,7 +141,8 @@ def serve(
     user owns the schema of that name; `port` 0 takes a free one; `profile` is a name of `profiles.PROFILES`; `backend`
     takes the place of DuckDB. `tls` is the folder that keeps the certificates (True: a folder that goes away), or
     `cert` and `key` are files. `cache` keeps results, up to `cache_bytes` of them; `compress_rows` leaves out values that are as in the
-    row before; `seed` decides what the rates of faults hit. ValueError says what is wrong with an argument.
+    row before; `seed` decides what the rates of faults hit. `schema` is a SQL script and `data` a folder of tables, loaded
+    as the first user unless that user owns a table already. ValueError says what is wrong with an argument or a file.
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
     release = profile_named(profile)
@@ -144,6 +151,7 @@ def serve(
         context = files.context() if files else None
         behind = backend or Database(path, service=service, users=accounts, profile=release)
         stack.callback(behind.close)
+        loaded = bool(schema or data) and _load(behind, next(iter(accounts)), schema, data)
         if cache:
             behind = CachingBackend(behind, cache_bytes)
         settings = Settings(
@@ -156,9 +164,17 @@ def serve(
             compress_rows=compress_rows,
         )
         ca_file = files.ca if files and not cert else None
-        server = Server(behind, settings, host=host, port=port, ca_file=ca_file)
+        server = Server(behind, settings, host=host, port=port, ca_file=ca_file, loaded=loaded)
         stack.callback(server.stop)
         yield server
+
+
+def _load(backend: Backend, user: str, schema: str | Path | None, data: str | Path | None) -> bool:
+    session = backend.open_session(user.upper())
+    try:
+        return load(session, Path(schema) if schema else None, Path(data) if data else None)
+    finally:
+        session.close()
 
 
 def _certificates(

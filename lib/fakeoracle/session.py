@@ -390,7 +390,7 @@ class Session:
             cursor.binds = call.binds
         if call.options & Option.DEFINE:
             return self._define(cursor, call)
-        if call.options & Option.DESCRIBE_ONLY:
+        if not call.options & Option.EXECUTE:
             reply = self._describe_only(cursor)
         else:
             reply = self._executed(cursor, values, call)
@@ -489,8 +489,9 @@ class Session:
 
     def _describe_only(self, cursor: Cursor) -> bytes:
         described = self._db.describe(cursor.sql)
-        head = ttc.describe(described, self._field_version) if described else b""
-        return head + ttc.parameters(cursor.number) + self._summary(cursor)
+        if not described:
+            raise unsupported("parsing anything but a query without running it")
+        return ttc.describe(described, self._field_version) + ttc.parameters(cursor.number) + self._summary(cursor)
 
     def _define(self, cursor: Cursor, call: ttc.Execute) -> bytes:
         """Accept a define call as long as it asks for the types that were described."""

@@ -79,7 +79,6 @@ class Option(IntFlag):
     FETCH = 0x40
     COMMIT = 0x100
     PLSQL_BIND = 0x400
-    DESCRIBE_ONLY = 0x20000
     BATCH_ERRORS = 0x80000
 
 
