@@ -1,5 +1,6 @@
 """Answers from a script instead of a database."""
 
+# ruff: noqa: DTZ001 - DATE and TIMESTAMP have no time zone
 import datetime
 from decimal import Decimal
 
@@ -16,9 +17,11 @@ def script():
 
 @pytest.fixture
 def cursor(script):
-    with serve(backend=script) as server:
-        with oracledb.connect(user="tms", password="secret", dsn=server.dsn) as connection:
-            yield connection.cursor()
+    with (
+        serve(backend=script) as server,
+        oracledb.connect(user="tms", password="secret", dsn=server.dsn) as connection,
+    ):
+        yield connection.cursor()
 
 
 def test_rows_come_as_they_were_declared(script, cursor):

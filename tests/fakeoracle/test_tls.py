@@ -93,8 +93,8 @@ def test_certificates_of_ones_own_are_used(encrypted):
 
 def test_a_certificate_needs_its_own_key(encrypted):
     folder = encrypted.ca_file.parent
-    with pytest.raises(ValueError, match="not a certificate and its key"):
-        with serve(cert=folder / "ca.pem", key=folder / "server-key.pem"):
-            pass
+    files = {"cert": folder / "ca.pem", "key": folder / "server-key.pem"}
+    with pytest.raises(ValueError, match="not a certificate and its key"), serve(**files):
+        pass
     with pytest.raises(ValueError, match="together"), serve(cert=folder / "ca.pem"):
         pass

@@ -210,7 +210,7 @@ def test_a_pool_serves_many_threads_and_hands_out_clean_sessions(table, cursor, 
                     own.execute(f"insert into {name} values (:1)", [number * 100 + step])
                     if step % 2:
                         connection.commit()  # the others are undone when the session goes back
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - looked at below
             troubles.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
