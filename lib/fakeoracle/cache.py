@@ -22,6 +22,10 @@ _VOLATILE = frozenset(
      "SYS_GUID", "NEXTVAL", "CURRVAL", "DBMS_RANDOM", "OF", "FOR", "UID", "SESSIONTIMEZONE", "ORA_ROWSCN"]
 )  # fmt: skip
 _LOB_CODES = (112, 113)
+_HARMLESS = (
+    "CURRENT_SCHEMA",
+    "TIME_ZONE",
+)  # the first is part of what a result is kept under, the second of no result
 
 Rows = list["pa.Array[Any]"]
 
@@ -101,13 +105,14 @@ class CachingSession:
     """A session that looks into the cache before it asks the back end.
 
     Not cached: what a transaction with changes or a snapshot sees, statements that name the time, the session or a
-    sequence, and results with LOBs.
+    sequence, results with LOBs, and anything of a session with settings of its own.
     """
 
     def __init__(self, session: BackendSession, user: str, cache: Cache) -> None:
         self._session = session
         self._user = user
         self._cache = cache
+        self._settings = False  # since ALTER SESSION of what may change results
         self._aside = False  # since SET TRANSACTION, until the transaction ends
 
     @property
@@ -138,7 +143,7 @@ class CachingSession:
         stmt = statement(sql)
         if stmt.verb != "SELECT":
             return self._change(stmt, binds)
-        if self._aside or self._session.in_transaction or _volatile(stmt):
+        if self._aside or self._settings or self._session.in_transaction or _volatile(stmt):
             return self._session.run(sql, binds)
         key = (sql, tuple((bind.kind, tuple(bind.values)) for bind in binds), self._user, self.schema)
         found = self._cache.find(key)
@@ -153,6 +158,10 @@ class CachingSession:
     def _change(self, stmt: Statement, binds: Sequence[BindColumn]) -> ResultSet | list[int]:
         """Run anything but a query; whatever is no plain change may have committed."""
         self._aside = self._aside or stmt.verb == "SET"
+        words = [token.upper for token in stmt.tokens[:4]]
+        if words[:2] == ["ALTER", "SESSION"]:
+            self._settings = self._settings or words[2:] not in (["SET", name] for name in _HARMLESS)
+            return self._session.run(stmt.text, binds)
         try:
             return self._session.run(stmt.text, binds)
         finally:

@@ -29,14 +29,18 @@ class Break(Exception):
 class EncryptedSocket:
     """A TLS connection that one thread may read while another writes: OpenSSL allows one of them at a time.
 
-    Made by the thread that serves the connection, because it waits for the client's half of the handshake.
+    Nothing can be read or written before `handshake`, which waits for the client's half of it.
     """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        connection.settimeout(_HANDSHAKE_SECONDS)
-        self._socket = context.wrap_socket(connection, server_side=True)
-        self._socket.setblocking(False)
+        self._socket = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self._lock = threading.Lock()
+
+    def handshake(self) -> None:
+        """Agree on keys; OSError if the client does not, or takes too long."""
+        self._socket.settimeout(_HANDSHAKE_SECONDS)
+        self._socket.do_handshake()
+        self._socket.setblocking(False)
 
     def _wait(self, event: int) -> None:
         poll = select.poll()
@@ -111,7 +115,9 @@ class Channel:
     def start(self) -> None:
         """Begin to read; with TLS after the handshake."""
         if self._context and isinstance(self._socket, socket.socket):
-            self._socket = EncryptedSocket(self._socket, self._context)
+            encrypted = EncryptedSocket(self._socket, self._context)
+            self._socket = encrypted
+            encrypted.handshake()
         self._reader.start()
 
     def hang_up(self) -> None:

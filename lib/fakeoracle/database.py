@@ -127,6 +127,8 @@ class DatabaseSession:
         """Return the columns of a query without running it; nothing for other statements."""
         stmt = statement(sql)
         if stmt.verb != "SELECT":
+            if stmt.verb not in _DDL:
+                stmt.tree()  # what is no SQL is ORA-00900, parsed or run
             return []
         binds = [BindColumn("text", [None]) for _ in stmt.binds]
         return self._plan(stmt, binds).described

@@ -491,7 +491,11 @@ class Session:
         described = self._db.describe(cursor.sql)
         if not described:
             raise unsupported("parsing anything but a query without running it")
-        return ttc.describe(described, self._field_version) + ttc.parameters(cursor.number) + self._summary(cursor)
+        return (
+            ttc.describe(described, self._field_version)
+            + ttc.parameters(cursor.number)
+            + self._summary(cursor)
+        )
 
     def _define(self, cursor: Cursor, call: ttc.Execute) -> bytes:
         """Accept a define call as long as it asks for the types that were described."""

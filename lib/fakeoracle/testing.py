@@ -50,7 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and find out early what is missing for --oracle."""
-    config.addinivalue_line("markers", "emulator: says something about fakeoracle that no Oracle database does")
+    config.addinivalue_line(
+        "markers", "emulator: says something about fakeoracle that no Oracle database does"
+    )
     if config.getoption("--oracle") and not (os.environ.get(_USER) and os.environ.get(_PASSWORD)):
         raise pytest.UsageError(f"--oracle needs the environment variables {_USER} and {_PASSWORD}")
 
@@ -94,9 +96,7 @@ def serve_oracle() -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="session")
-def oracle_server(
-    request: pytest.FixtureRequest, serve_oracle: Callable[..., Server]
-) -> Server:
+def oracle_server(request: pytest.FixtureRequest, serve_oracle: Callable[..., Server]) -> Server:
     """The server all tests share: user TMS, password `secret`."""
     if request.config.getoption("--oracle"):
         pytest.skip("needs a server of its own")

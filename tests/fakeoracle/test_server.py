@@ -141,9 +141,7 @@ def test_a_mistake_of_the_server_is_told_and_everything_goes_on(no_thread_left, 
     setup.run("create table t (a number)", [])
     setup.close()
     with serve(backend=Clumsy(backend, where)) as server, Connected(server) as connection:
-        with pytest.raises(
-            oracledb.DatabaseError, match=f"ORA-03001.*RuntimeError: a mistake in {where}"
-        ):
+        with pytest.raises(oracledb.DatabaseError, match=f"ORA-03001.*RuntimeError: a mistake in {where}"):
             act(connection)
         connection.ping()
 

@@ -60,6 +60,8 @@ def test_a_statement_can_be_parsed_and_described_without_running_it(counted, cur
     assert cursor.execute(f"select count(*) from {counted}").fetchone() == (250,)
     with pytest.raises(oracledb.DatabaseError, match="ORA-00942"):
         cursor.parse("select * from nosuch_table")
+    with pytest.raises(oracledb.DatabaseError, match="ORA-00900"):
+        cursor.parse("selec * from dual")
 
 
 # fetching
