@@ -20,7 +20,7 @@ from .results import ResultSet
 from .sql import Token, tokens
 from .ttc import Described
 from .types import OracleType
-from .values import datetimes_from_arrow, encode_number
+from .values import datetimes_from_arrow, encode_number, parse_number
 
 _ROWS = 5000  # bound at a time
 _TEXT, _NUMBER, _DATE, _TIMESTAMP = 1, 2, 12, 180  # data types of binds
@@ -210,9 +210,7 @@ def _cell(column: Described, value: Any) -> bytes | None:
     if code == _NUMBER:
         if isinstance(value, float):
             raise TypeError("a float is not exact; write a decimal or an integer")
-        number = Decimal(value)
-        if not number.is_finite():
-            raise ValueError("not a number")
+        number = parse_number(value) if isinstance(value, str) else Decimal(value)
         return encode_number(number)
     if code in (_DATE, _TIMESTAMP):
         moment = datetime.datetime.fromisoformat(value) if isinstance(value, str) else _midnight(value)

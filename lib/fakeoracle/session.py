@@ -507,7 +507,11 @@ class Session:
     def _take(self, cursor: Cursor, count: int) -> tuple[bytes, bool]:
         """Return a row header and up to `count` encoded rows, and whether the result is known to be at its end."""
         assert cursor.result is not None
-        rows, taken = cursor.result.take(count)
+        try:
+            rows, taken = cursor.result.take(count)
+        except BaseException:
+            cursor.close_result()
+            raise
         cursor.sent += taken
         finished = taken < count
         if finished:

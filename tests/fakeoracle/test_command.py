@@ -11,6 +11,7 @@ import sys
 import oracledb
 import pytest
 
+from fakeoracle import serve
 from fakeoracle.__main__ import main, parser
 
 COMMAND = [sys.executable, "-m", "fakeoracle"]
@@ -38,17 +39,18 @@ def running(*arguments, end=signal.SIGTERM):
 
 
 def test_it_serves_until_it_is_told_to_stop_and_keeps_its_state(tmp_path):
-    arguments = ["--database", tmp_path / "x.duckdb", "--service", "SHOP", "--user", "tms"]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with running(*arguments, end=number) as ready:
-            with oracledb.connect(**LOGIN, dsn=ready["dsn"]) as connection:
-                cursor = connection.cursor()
-                if number == signal.SIGTERM:
-                    cursor.execute("create table t (a number)")
-                    cursor.execute("insert into t values (1)")
-                    connection.commit()
-                assert cursor.execute("select a from t").fetchall() == [(1,)]
-            assert ready["dsn"] == f"127.0.0.1:{ready['port']}/SHOP"
+    database = tmp_path / "x.duckdb"
+    with running("--database", database, "--service", "SHOP", "--user", "tms", end=signal.SIGTERM) as ready:
+        assert ready["dsn"] == f"127.0.0.1:{ready['port']}/SHOP"
+        with oracledb.connect(**LOGIN, dsn=ready["dsn"]) as connection:
+            connection.cursor().execute("create table t (a number)")
+            connection.cursor().execute("insert into t values (1)")
+            connection.commit()
+    with (
+        serve(database, {"TMS": "hidden"}) as server,
+        oracledb.connect(**LOGIN, dsn=server.dsn) as connection,
+    ):
+        assert connection.cursor().execute("select a from t").fetchall() == [(1,)]
 
 
 def test_it_takes_everything_at_once(tmp_path):
@@ -74,7 +76,7 @@ def test_it_answers_from_a_script(tmp_path):
         '[[answers]]\nsql = "select n from t"\ncolumns = { N = "NUMBER(3)" }\nrows = [[7]]\n'
     )
     with (
-        running("--script", tmp_path / "a.toml") as ready,
+        running("--script", tmp_path / "a.toml", end=signal.SIGINT) as ready,
         oracledb.connect(**LOGIN, dsn=ready["dsn"]) as connection,
     ):
         assert connection.cursor().execute("select n from t").fetchall() == [(7,)]
@@ -113,11 +115,11 @@ def test_help_explains_every_option():
 
 
 def test_the_contract_runs_on_whatever_database_is_named(tmp_path):
-    """No real database is here; a server of another process takes its place."""
-    with running("--profile", "23ai") as ready:
+    """No real database is here; a server of this process takes its place for the tests of another."""
+    with serve(users={"TMS": "hidden"}, profile="23ai") as server:
         done = subprocess.run(
             [
-                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--oracle", ready["dsn"],
+                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--oracle", server.dsn,
                 "tests/fakeoracle/contract/test_login.py",
             ],
             env=os.environ | {"FAKEORACLE_TEST_USER": "tms", "FAKEORACLE_TEST_PASSWORD": "hidden"},
@@ -128,5 +130,5 @@ def test_the_contract_runs_on_whatever_database_is_named(tmp_path):
         assert done.returncode == 0, done.stdout
         assert " passed" in done.stdout
         assert " skipped" in done.stdout
-        with oracledb.connect(**LOGIN, dsn=ready["dsn"]) as connection:
+        with oracledb.connect(**LOGIN, dsn=server.dsn) as connection:
             assert connection.cursor().execute("select count(*) from user_tables").fetchone() == (0,)

@@ -105,6 +105,8 @@ def test_a_database_that_has_tables_is_left_as_it_is(files):
     ("line", "complaint"),
     [
         ("x,n,,,,", r"products.csv, line 2: 'x' is no NUMBER\(10,0\) for column ID"),
+        ("1_0,n,,,,", "line 2: '1_0' is no NUMBER"),
+        ("NaN,n,,,,", "line 2: 'NaN' is no NUMBER"),
         ("1,n,1.234e999,,,", "line 2: .*price|PRICE"),
         ("5,,,,,", 'line 2: ORA-01400: cannot insert NULL into .*"NAME"'),
         (f"5,{'x' * 41},,,,", "line 2: ORA-12899"),

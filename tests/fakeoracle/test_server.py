@@ -11,6 +11,7 @@ from fakeoracle import Scripted, serve
 from fakeoracle.channel import Channel
 from fakeoracle.database import Database
 from fakeoracle.profiles import PROFILES
+from fakeoracle.results import ResultSet
 
 
 def test_many_connections_are_served_at_once_and_counted():
@@ -162,6 +163,24 @@ def test_a_mistake_in_the_middle_of_the_rows_is_told():
         with pytest.raises(oracledb.DatabaseError, match="ORA-03001"):
             connection.cursor().execute("select n from t")
         connection.ping()
+
+
+def test_rows_that_cannot_be_served_are_let_go_of(monkeypatch):
+    released = []
+    script = Scripted().query("select n from t", {"N": "NUMBER(9)"}, [(1,), (2,)])
+    close = ResultSet.close
+    monkeypatch.setattr(ResultSet, "close", lambda self: (released.append(self), close(self)))
+    with serve(backend=script) as server, Connected(server) as connection:
+        cursor = connection.cursor()
+        cursor.arraysize = cursor.prefetchrows = 1
+        cursor.execute("select n from t")
+        monkeypatch.setattr(ResultSet, "take", None)
+        with pytest.raises(oracledb.DatabaseError, match="ORA-03001"):
+            cursor.fetchall()
+        assert len(released) == 1
+        with pytest.raises(oracledb.DatabaseError, match="ORA-03001"):
+            connection.cursor().execute("select n from t")
+        assert len(released) == 2
 
 
 @pytest.mark.parametrize(
