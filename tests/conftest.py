@@ -12,6 +12,8 @@ from fakeoracle import serve as serve_oracle
 from ora2sf_demo import source
 from world import PASSWORD, PRODUCTS, World, fresh_world
 
+pytest_plugins = ["fakeoracle.testing"]
+
 
 @pytest.fixture(scope="session")
 def oracle_and_rows() -> Iterator[tuple[Any, source.Rows]]:

@@ -233,7 +233,7 @@ def test_a_lost_oracle_leaves_nothing_that_passes_for_whole_and_the_next_run_ext
     monkeypatch.setattr(OracleSource.batches, "__defaults__", (500,))  # rows in one round trip
     run = opened("01_extract", tmp_path, batch_size=500)
     run.check_table()
-    world.oracle.faults.drop_at_fetch = 1
+    world.oracle.faults.add("drop-fin", at="fetch", call=1)
     with pytest.raises(SourceUnavailable, match="same run_id"):
         run.extract()
     assert run.ledger.extraction() is None
@@ -495,7 +495,7 @@ def test_a_session_that_oracle_lost_is_not_met_again_in_the_same_kernel(
 ) -> None:
     monkeypatch.setattr(OracleSource.batches, "__defaults__", (500,))
     run = opened("01_extract", tmp_path)
-    world.oracle.faults.drop_at_fetch = 1
+    world.oracle.faults.add("drop-fin", at="fetch", call=1)
     with pytest.raises(SourceUnavailable):
         run.extract()
     assert "rows staged" in repr(run.extract())

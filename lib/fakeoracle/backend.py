@@ -15,6 +15,8 @@ class BackendSession(Protocol):
 
     schema: str
     """Where unqualified names belong; a client may change it."""
+    client: dict[str, str]
+    """What the client has told of itself; the keys are `ttc.CLIENT_CONTEXT`."""
 
     @property
     def in_transaction(self) -> bool:

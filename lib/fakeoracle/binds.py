@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -54,6 +54,10 @@ class BindColumn:
         whole = max((shape[0] - shape[1] for shape in shapes if shape), default=1)
         scale = max((shape[1] for shape in shapes if shape), default=0)
         return ("number", whole, scale) if whole + scale <= 38 else ("number", -1, -1)
+
+    def one(self, row: int) -> BindColumn:
+        """Return the bind of a single execution."""
+        return replace(self, values=[self.values[row]])
 
     def parameter(self, row: int, *, as_bytes: bool) -> Any:
         """Return one value as DuckDB takes it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from .profiles import DEFAULT_PROFILE, Profile
 from .types import DATE, NUMBER, OracleType, text_type
 
 _TABLES = """
@@ -87,6 +88,7 @@ class Catalogue:
 
     users: frozenset[str]
     service: str
+    profile: Profile = DEFAULT_PROFILE
     version: int = 0
     _tables: dict[tuple[str, str], Table] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -185,20 +187,14 @@ class Catalogue:
         if name in ("ALL_INDEXES", "USER_INDEXES"):
             return _of("all_indexes", name, mine, _INDEX_COLUMNS)
         if name == "V$VERSION":
-            return View((("BANNER", text_type(80), literal(BANNER)), ("CON_ID", NUMBER, "0")), "(SELECT 1)")
+            banner = literal(self.profile.banner)
+            return View((("BANNER", text_type(80), banner), ("CON_ID", NUMBER, "0")), "(SELECT 1)")
         if name == "PRODUCT_COMPONENT_VERSION":
-            return View(_PRODUCT, "(SELECT 1)")
+            return View(_product(self.profile), "(SELECT 1)")
         return None
 
 
-BANNER = "Oracle Database 19c (fakeoracle test double) Release 19.0.0.0.0"
 _NAME = text_type(128)
-_PRODUCT = (
-    ("PRODUCT", text_type(80), "'Oracle Database 19c (fakeoracle test double) '"),
-    ("VERSION", text_type(80), "'19.0.0.0.0'"),
-    ("VERSION_FULL", text_type(80), "'19.3.0.0.0'"),
-    ("STATUS", text_type(80), "'Production'"),
-)
 _TABLE_COLUMNS = (
     ("OWNER", _NAME, "owner"),
     ("TABLE_NAME", _NAME, "table_name"),
@@ -231,3 +227,14 @@ def _of(side: str, name: str, mine: str, columns: tuple[tuple[str, OracleType, s
         kept = tuple(column for column in columns if column[0] != "OWNER")
         return View(kept, f"(SELECT * FROM fakeoracle.{side} WHERE {mine})")
     return View(columns, f"fakeoracle.{side}")
+
+
+def _product(profile: Profile) -> tuple[tuple[str, OracleType, str], ...]:
+    """The columns of PRODUCT_COMPONENT_VERSION."""
+    values = {
+        "PRODUCT": f"{profile.product} ",
+        "VERSION": profile.release,
+        "VERSION_FULL": profile.version_full,
+        "STATUS": "Production",
+    }
+    return tuple((name, text_type(80), literal(value)) for name, value in values.items())

@@ -250,5 +250,6 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     there = (
         f"SELECT 1 FROM new_rows AS n WHERE EXISTS (SELECT 1 FROM {table.physical} AS t WHERE {same}) LIMIT 1"
     )
-    if connection.execute(twice).fetchone() or connection.execute(there).fetchone():
+    # fetchall: a result not read to its end keeps the connection from its next statement
+    if connection.execute(twice).fetchall() or connection.execute(there).fetchall():
         raise OracleError(1, f"unique constraint ({table.owner}.{table.constraint}) violated")

@@ -18,6 +18,7 @@ from .ddl import DdlParser
 from .definitions import Definitions
 from .errors import OracleError, unsupported
 from .expressions import Expr
+from .profiles import DEFAULT_PROFILE, Profile
 from .results import ResultSet
 from .sql import Statement, statement
 from .transaction import Transaction
@@ -31,9 +32,16 @@ _PLANS_KEPT = 200
 class Database:
     """One DuckDB database with its catalogue; `path` None keeps it in memory."""
 
-    def __init__(self, path: str | Path | None, *, service: str, users: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        service: str,
+        users: Mapping[str, str],
+        profile: Profile = DEFAULT_PROFILE,
+    ) -> None:
         self._root = duckdb.connect(":memory:" if path is None else str(path))
-        self.catalogue = Catalogue(frozenset(name.upper() for name in users), service)
+        self.catalogue = Catalogue(frozenset(name.upper() for name in users), service, profile)
         self.catalogue.load(self._root)
         functions.register(self._root)
 
@@ -59,6 +67,7 @@ class DatabaseSession:
         self._catalogue = database.catalogue
         self._user = user
         self.schema = user
+        self.client: dict[str, str] = {}
         self._transaction = Transaction(database.connection)
         self._changes = Changes(self._transaction, self._translator, database.connection)
         self._definitions = Definitions(self._transaction, database.catalogue, self._changes.default)
@@ -118,6 +127,8 @@ class DatabaseSession:
         """Return the columns of a query without running it; nothing for other statements."""
         stmt = statement(sql)
         if stmt.verb != "SELECT":
+            if stmt.verb not in _DDL:
+                stmt.tree()  # what is no SQL is ORA-00900, parsed or run
             return []
         binds = [BindColumn("text", [None]) for _ in stmt.binds]
         return self._plan(stmt, binds).described
@@ -136,11 +147,12 @@ class DatabaseSession:
             raise unsupported("ALTER SESSION of anything but CURRENT_SCHEMA and TIME_ZONE")
 
     def _translator(self, stmt: Statement, binds: Sequence[Expr]) -> Translator:
-        return Translator(stmt, self._catalogue, self.schema, self._user, binds)
+        return Translator(stmt, self._catalogue, self.schema, self._user, binds, self.client)
 
     def _plan(self, stmt: Statement, binds: Sequence[BindColumn]) -> Query:
         shapes = tuple(column.shape() for column in binds)
-        key = (stmt.text, shapes, self.schema, self._catalogue.version)
+        client = tuple(sorted(self.client.items()))  # SYS_CONTEXT puts it into the plan
+        key = (stmt.text, shapes, self.schema, self._catalogue.version, client)
         plan = self._plans.get(key)
         if plan is None:
             parameters = [bind_parameter(number, shape) for number, shape in enumerate(shapes)]

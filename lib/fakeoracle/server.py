@@ -5,37 +5,54 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .backend import Backend
+from .cache import CachingBackend
 from .database import Database
 from .faults import Faults
-from .session import Session
+from .loading import load
+from .profiles import profile as profile_named
+from .session import Session, Settings
+from .tls import Certificates, certificates
 
 _HOST = "127.0.0.1"
 _BACKLOG = 64
+CACHE_BYTES = 512 * 1024 * 1024
 
 
 class Server:
     """A running server; `serve` is the way to get one.
 
-    `host`, `port` and `dsn` say where it listens, `faults` are its switches, `backend` is what lies behind it.
+    `host`, `port` and `dsn` say where it listens, `faults` are its switches, `backend` is what lies behind it, `ca_file`
+    the authority to trust for a `tcps` dsn (None without TLS, or with certificates that were given), `loaded` whether
+    schema and data were loaded at the start.
     """
 
     def __init__(
-        self, backend: Backend, users: Mapping[str, str], service: str, port: int, host: str
+        self,
+        backend: Backend,
+        settings: Settings,
+        *,
+        host: str,
+        port: int,
+        ca_file: Path | None = None,
+        loaded: bool = False,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"fakeoracle listens on loopback only, not on {host}")
         self.backend = backend
-        self.faults = Faults()
-        self._users = {name.upper(): password for name, password in users.items()}
-        self._service = service
+        self.faults = settings.faults
+        self.ca_file = ca_file
+        self.loaded = loaded
+        self._settings = settings
         self._listener = socket.create_server((host, port), backlog=_BACKLOG)
         self.host, self.port = self._listener.getsockname()[:2]
-        self.dsn = f"{self.host}:{self.port}/{service}"
+        protocol = "tcps://" if settings.context else ""
+        self.dsn = f"{protocol}{self.host}:{self.port}/{settings.service}"
         self._sessions: dict[int, Session] = {}
         self._threads: dict[int, threading.Thread] = {}
         self._lock = threading.Lock()
@@ -49,6 +66,12 @@ class Server:
         """The number of client connections that are open now."""
         with self._lock:
             return len(self._sessions)
+
+    @property
+    def cursors_open(self) -> int:
+        """The number of statements that clients hold open now."""
+        with self._lock:
+            return sum(session.cursors_open for session in self._sessions.values())
 
     def stop(self) -> None:
         """Close the listener and every connection, and wait for their threads; what was not committed is lost."""
@@ -77,14 +100,7 @@ class Server:
         with self._lock:
             self._last += 1
             number = self._last
-            session = Session(
-                connection,
-                service=self._service,
-                passwords=self._users,
-                open_database=self.backend.open_session,
-                faults=self.faults,
-                number=number,
-            )
+            session = Session(connection, self._settings, number)
             thread = threading.Thread(
                 target=self._run, args=(number, session), name=f"fakeoracle-{number}", daemon=True
             )
@@ -107,19 +123,70 @@ def serve(
     port: int = 0,
     *,
     host: str = _HOST,
+    profile: str = "19c",
+    backend: Backend | None = None,
+    tls: str | Path | bool = False,
+    cert: str | Path | None = None,
+    key: str | Path | None = None,
+    cache: bool = False,
+    cache_bytes: int = CACHE_BYTES,
+    compress_rows: bool = True,
+    seed: int = 0,
+    schema: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> Iterator[Server]:
     """Run a server for the length of a `with` block.
 
     `path` is a DuckDB file that keeps catalogue and data (None: in memory); `users` maps names to passwords, and each
-    user owns the schema of that name; `port` 0 takes a free one. ValueError if `host` is not loopback.
+    user owns the schema of that name; `port` 0 takes a free one; `profile` is a name of `profiles.PROFILES`; `backend`
+    takes the place of DuckDB. `tls` is the folder that keeps the certificates (True: a folder that goes away), or
+    `cert` and `key` are files. `cache` keeps results, up to `cache_bytes` of them; `compress_rows` leaves out values that are as in the
+    row before; `seed` decides what the rates of faults hit. `schema` is a SQL script and `data` a folder of tables, loaded
+    as the first user unless that user owns a table already. ValueError says what is wrong with an argument or a file.
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
-    database = Database(path, service=service, users=accounts)
+    release = profile_named(profile)
+    with contextlib.ExitStack() as stack:
+        files = _certificates(stack, tls, cert, key)
+        context = files.context() if files else None
+        behind = backend or Database(path, service=service, users=accounts, profile=release)
+        stack.callback(behind.close)
+        loaded = bool(schema or data) and _load(behind, next(iter(accounts)), schema, data)
+        if cache:
+            behind = CachingBackend(behind, cache_bytes)
+        settings = Settings(
+            service=service,
+            passwords={name.upper(): password for name, password in accounts.items()},
+            open_database=behind.open_session,
+            faults=Faults(seed),
+            profile=release,
+            context=context,
+            compress_rows=compress_rows,
+        )
+        ca_file = files.ca if files and not cert else None
+        server = Server(behind, settings, host=host, port=port, ca_file=ca_file, loaded=loaded)
+        stack.callback(server.stop)
+        yield server
+
+
+def _load(backend: Backend, user: str, schema: str | Path | None, data: str | Path | None) -> bool:
+    session = backend.open_session(user.upper())
     try:
-        server = Server(database, accounts, service, port, host)
-        try:
-            yield server
-        finally:
-            server.stop()
+        return load(session, Path(schema) if schema else None, Path(data) if data else None)
     finally:
-        database.close()
+        session.close()
+
+
+def _certificates(
+    stack: contextlib.ExitStack,
+    tls: str | Path | bool,
+    cert: str | Path | None,
+    key: str | Path | None,
+) -> Certificates | None:
+    if cert or key:
+        if tls or not (cert and key):
+            raise ValueError("give a certificate and its key together, and then no folder for certificates")
+        return Certificates(Path(cert), Path(key), Path(cert))
+    if tls is True:
+        return certificates(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    return certificates(Path(tls)) if tls else None

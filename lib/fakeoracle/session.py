@@ -1,39 +1,54 @@
-"""One client connection: from CONNECT to logoff.
-
-A second thread reads the socket all the time, so that a client's break is heard while the database works.
-"""
+"""One client connection: from CONNECT to logoff."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
+import logging
 import re
 import socket
+import ssl
 import struct
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import ttc, wire
 from .auth import Login
 from .backend import BackendSession
 from .binds import BindColumn
+from .channel import Break, Channel
 from .errors import Disconnected, OracleError, ProtocolError, unsupported
-from .faults import Faults
+from .faults import Fault, Faults
+from .profiles import Profile
 from .results import ResultSet
-from .ttc import Function, Option
+from .ttc import Function, Option, Piggyback
 
 _PIGGYBACK, _FUNCTION, _PROTOCOL, _DATA_TYPES = 17, 3, 1, 2
-_TNS_VERSION = 318
 _SMALLEST_SDU, _LARGEST_SDU = 512, 2 * 1024 * 1024
 _LONGEST_CONNECT_STRING = 230  # a longer one follows in a packet of its own
 _SHORT_BIND = 4000  # binds declared longer than this come after the others
-_RECEIVE = 256 * 1024
-_END = None
+_END_OF_RESPONSE_VERSION = 319
+_END_OF_RESPONSE_FLAG = 0x02000000
+# the session is gone after these (python-oracledb source, errors.py: ERR_ORACLE_ERROR_XREF)
+_FATAL = frozenset([28, 31, 1012, 1089, 1092, 3113, 3114, 3135])
+# a batch does not go on after these: the transaction or the session is gone, the client broke, the statement is wrong
+_ENDS_BATCH = _FATAL | {900, 903, 904, 913, 923, 933, 936, 942, 947, 1008, 1013, 1036, 2091, 3001, 8177}
+_LOG = logging.getLogger("fakeoracle")
 
 
-class _Break(Exception):
-    """The client sent a marker in place of data."""
+@dataclass(frozen=True)
+class Settings:
+    """What all connections of a server share.
+
+    `open_database(user)` gives the user's database session; `passwords` maps upper-case user names to passwords;
+    `context` encrypts if there is one; `compress_rows` leaves out values that are as in the row before.
+    """
+
+    service: str
+    passwords: Mapping[str, str]
+    open_database: Callable[[str], BackendSession]
+    faults: Faults
+    profile: Profile
+    context: ssl.SSLContext | None
+    compress_rows: bool
 
 
 @dataclass
@@ -55,58 +70,50 @@ class Cursor:
 
 
 class Session:
-    """Serves one socket until the client leaves.
+    """Serves one socket until the client leaves."""
 
-    `open_database(user)` gives the user's database session; `passwords` maps upper-case user names to passwords.
-    """
-
-    def __init__(
-        self,
-        connection: socket.socket,
-        *,
-        service: str,
-        passwords: Mapping[str, str],
-        open_database: Callable[[str], BackendSession],
-        faults: Faults,
-        number: int,
-    ) -> None:
-        self._socket = connection
-        self._service = service
-        self._passwords = passwords
-        self._open_database = open_database
-        self._faults = faults
+    def __init__(self, connection: socket.socket, settings: Settings, number: int) -> None:
+        self._settings = settings
+        self._profile = settings.profile
+        self._faults = settings.faults
         self._number = number
-        self._splitter = wire.PacketSplitter()
-        self._packets: queue.SimpleQueue[wire.Packet | None] = queue.SimpleQueue()
-        self._inbox = wire.Inbox(self._more)
-        self._broken = threading.Event()
-        self._sdu = 8192
+        self._channel = Channel(connection, context=settings.context, number=number, on_break=self._interrupt)
+        self._inbox = self._channel.inbox
+        self._broken = self._channel.broken
+        self._field_version = settings.profile.field_version
         self._database: BackendSession | None = None
         self._cursors: dict[int, Cursor] = {}
         self._last_cursor = 0
-        self._reader = threading.Thread(
-            target=self._read_socket, name=f"fakeoracle-reader-{number}", daemon=True
-        )
+        self._drop = ""
+
+    @property
+    def cursors_open(self) -> int:
+        """How many statements the client holds open."""
+        return len(self._cursors)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve the connection to its end; never raises for what the client does."""
-        self._reader.start()
+        """Serve the connection to its end; never raises."""
         try:
+            self._channel.start()
             self._serve()
-        except (Disconnected, ProtocolError, OSError, UnicodeDecodeError):
+        except (Disconnected, ProtocolError, OSError, UnicodeDecodeError, struct.error):
             pass  # the connection is given up; what the client did not commit is rolled back
+        except Exception:  # noqa: BLE001 - one client's trouble is not the others'
+            _LOG.exception("connection %d is given up for a mistake of the server", self._number)
         finally:
-            self._hang_up()
-            self._reader.join()
+            self._channel.close()
             self._close_database()
 
     def stop(self) -> None:
         """Cut the connection from another thread."""
+        self._interrupt()
+        self._channel.hang_up()
+
+    def _interrupt(self) -> None:
         if self._database:
             self._database.interrupt()
-        self._hang_up()
 
     def _serve(self) -> None:
         if not self._connect():
@@ -117,141 +124,146 @@ class Session:
         while self._call():
             pass
 
-    def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            self._socket.close()
-
     def _close_database(self) -> None:
-        for cursor in self._cursors.values():
-            cursor.close_result()
-        self._cursors.clear()
-        if self._database:
-            self._database.close()
-
-    # --- packets -----------------------------------------------------------------------------------------------------
-
-    def _read_socket(self) -> None:
         try:
-            while received := self._socket.recv(_RECEIVE):
-                for packet in self._splitter.feed(received):
-                    if packet.type == wire.MARKER and packet.payload[-1] != wire.RESET:
-                        self._broken.set()
-                        if self._database:
-                            self._database.interrupt()
-                    self._packets.put(packet)
-        except (OSError, ProtocolError):
-            pass  # told to the other thread as the end of the conversation
-        finally:
+            for cursor in self._cursors.values():
+                cursor.close_result()
+            self._cursors.clear()
             if self._database:
-                self._database.interrupt()
-            self._broken.set()
-            self._packets.put(_END)
+                self._database.close()
+        except Exception:  # noqa: BLE001 - the client is gone and the server goes on
+            _LOG.exception("connection %d did not close its database session", self._number)
 
-    def _next_packet(self) -> wire.Packet:
-        packet = self._packets.get()
-        if packet is _END:
-            raise Disconnected
-        return packet
+    # --- faults ------------------------------------------------------------------------------------------------------
 
-    def _more(self) -> bytes:
-        """Return the bytes of the next DATA packet."""
-        packet = self._next_packet()
-        if packet.type == wire.MARKER:
-            raise _Break
-        if packet.type != wire.DATA:
-            raise ProtocolError(f"packet type {packet.type} where data belongs")
-        if int.from_bytes(packet.payload[:2], "big") & wire.END_OF_FILE:
-            raise Disconnected
-        return packet.payload[2:]
+    def _suffer(self, at: str, sql: str = "") -> None:
+        """Let the faults of one call happen: a delay, then an error; a drop is kept for the answer."""
+        for fault in self._faults.strike(at, sql):
+            self._delay(fault)
+            self._drop = fault.drop or self._drop
+            if fault.error:
+                raise OracleError(*fault.error)
 
-    def _send(self, message: bytes) -> None:
-        self._socket.sendall(wire.data_packets(message, self._sdu))
+    def _delay(self, fault: Fault) -> None:
+        """Wait as long as the fault says, or until the client breaks: then the call is not done."""
+        if fault.delay and self._broken.wait(fault.delay):
+            raise OracleError(1013, "user requested cancel of current operation")
 
-    def _await_reset(self) -> None:
-        while True:
-            packet = self._next_packet()
-            if packet.type == wire.MARKER and packet.payload[-1] == wire.RESET:
-                return
+    def _send(self, reply: bytes) -> None:
+        if self._drop:
+            self._channel.drop(self._drop, reply)
+        self._channel.send(reply)
 
     # --- connect, negotiate, log in ----------------------------------------------------------------------------------
 
     def _connect(self) -> bool:
-        packet = self._next_packet()
+        packet = self._channel.next_packet()
         if packet.type != wire.CONNECT:
             raise ProtocolError("the first packet is not CONNECT")
+        version = struct.unpack_from(">H", packet.payload)[0]
         length, start = struct.unpack_from(">HH", packet.payload, 16)
         proposed = struct.unpack_from(">I", packet.payload, 50)[0]
         if length > _LONGEST_CONNECT_STRING:
-            text = self._next_packet().payload[2:]
+            text = self._channel.next_packet().payload[2:]
         else:
             text = packet.payload[start - 8 : start - 8 + length]
-        refusal = self._refusal(text.decode("utf-8", "replace"))
+        refusal = self._attempt() or self._refusal(text.decode("utf-8", "replace"))
         if refusal:
             self._refuse(refusal)
             return False
-        self._sdu = max(_SMALLEST_SDU, min(proposed, _LARGEST_SDU))
-        self._splitter.wide = True
-        body = struct.pack(
-            ">HHHHHHHBB8xIIBI", _TNS_VERSION, 1, 0, 0, 0x0100, 0, 45, 0xC5, 0, self._sdu, self._sdu, 0, 0
-        )
-        self._socket.sendall(wire.packet(wire.ACCEPT, body, wide=False))
+        self._channel.sdu = max(_SMALLEST_SDU, min(proposed, _LARGEST_SDU))
+        self._accept(min(version, self._profile.tns_version))
         return True
+
+    def _attempt(self) -> int:
+        """Let the faults of a connection attempt happen; return the listener's number if it is refused."""
+        for fault in self._faults.strike("connect"):
+            self._delay(fault)
+            if fault.close or fault.drop:
+                self._channel.drop(fault.drop, b"\0")
+            if fault.refuse:
+                return fault.refuse
+        return 0
+
+    def _accept(self, version: int) -> None:
+        ends = self._profile.end_of_response and version >= _END_OF_RESPONSE_VERSION
+        sdu, flags = self._channel.sdu, _END_OF_RESPONSE_FLAG if ends else 0
+        body = struct.pack(">HHHHHHHBB8xIIBI", version, 1, 0, 0, 0x0100, 0, 45, 0xC5, 0, sdu, sdu, 0, flags)
+        self._channel.accept(body)
 
     def _refusal(self, text: str) -> int:
         """Return the listener's error number for a connect string, 0 if it is welcome."""
-        if self._faults.refuse_connections:
-            return 12528  # TNS: listener: all appropriate instances are blocking new connections
+        ours = self._settings.service.upper()
         service = re.search(r"\(\s*SERVICE_NAME\s*=\s*([^)\s]*)", text, re.IGNORECASE)
         if service:
-            return 0 if service[1].upper() == self._service.upper() else 12514
+            return 0 if service[1].upper() == ours else 12514
         sid = re.search(r"\(\s*SID\s*=\s*([^)\s]*)", text, re.IGNORECASE)
-        return 0 if sid and sid[1].upper() == self._service.upper() else 12505
+        return 0 if sid and sid[1].upper() == ours else 12505
 
     def _refuse(self, number: int) -> None:
         text = f"(DESCRIPTION=(TMP=)(VSNNUM=0)(ERR={number})(ERROR_STACK=(ERROR=(CODE={number})(EMFI=4))))".encode()
-        body = struct.pack(">BBH", 34, 0, len(text)) + text
-        self._socket.sendall(wire.packet(wire.REFUSE, body, wide=False))
+        self._channel.refuse(struct.pack(">BBH", 34, 0, len(text)) + text)
 
     def _negotiate(self) -> None:
         if self._inbox.u8() != _PROTOCOL:
             raise ProtocolError("no protocol message")
         ttc.read_protocol(self._inbox)
-        self._send(ttc.protocol_reply())
+        self._send(ttc.protocol_reply(self._profile))
         if self._inbox.u8() != _DATA_TYPES:
             raise ProtocolError("no data-types message")
-        ttc.read_data_types(self._inbox)
+        version, ends_responses = ttc.read_data_types(self._inbox)
         self._inbox.drain()  # some clients add a block about time zones
         self._send(ttc.data_types_reply())
+        self._field_version = min(version, self._profile.field_version)
+        self._channel.ends_responses = ends_responses and self._profile.end_of_response
 
     def _log_in(self) -> bool:
         user, _ = self._auth_request(Function.AUTH_ONE)
-        login = Login(self._passwords.get(user))
-        self._send(ttc.pairs_reply(login.challenge()) + ttc.summary())
+        login = Login(self._settings.passwords.get(user))
+        self._send(ttc.pairs_reply(login.challenge()) + ttc.summary(self._field_version))
         _, answer = self._auth_request(Function.AUTH_TWO)
-        if not login.check(answer):
-            self._send(ttc.summary(error=(1017, "ORA-01017: invalid username/password; logon denied")))
+        try:
+            self._suffer("login")
+            if not login.check(answer):
+                raise OracleError(1017, "invalid username/password; logon denied")
+            self._database = self._opened(user)
+        except OracleError as error:
+            self._send(ttc.summary(self._field_version, error=(error.code, str(error))))
             return False
-        self._database = self._open_database(user)
-        self._send(ttc.pairs_reply(self._greeting(login)) + ttc.summary())
+        self._send(ttc.pairs_reply(self._greeting(login)) + ttc.summary(self._field_version))
         return True
 
+    def _opened(self, user: str) -> BackendSession:
+        try:
+            return self._settings.open_database(user)
+        except OracleError:
+            raise
+        except Exception as error:
+            raise unsupported(f"{type(error).__name__}: {error}") from error
+
     def _auth_request(self, function: Function) -> tuple[str, dict[str, str]]:
-        kind, called = self._inbox.take(3)[:2]
+        kind, called = self._call_header()
         if (kind, called) != (_FUNCTION, function):
             raise ProtocolError(f"call {kind}/{called} during login")
         user, pairs = ttc.read_auth(self._inbox)
         return user.strip('"') if user.startswith('"') else user.upper(), pairs
 
+    def _call_header(self) -> tuple[int, int]:
+        """Read what every call and piggyback begins with: kind and function."""
+        kind, function, _ = self._inbox.take(3)
+        if self._field_version >= ttc.WITH_TOKENS:
+            self._inbox.ub()
+        return kind, function
+
     def _greeting(self, login: Login) -> list[tuple[str, str, int]]:
+        service = self._settings.service
         values = {
             "AUTH_SVR_RESPONSE": login.proof(),
             "AUTH_SESSION_ID": str(self._number),
             "AUTH_SERIAL_NUM": "1",
-            "AUTH_VERSION_NO": str(ttc.VERSION_NUMBER),
-            "AUTH_SC_DBUNIQUE_NAME": self._service,
-            "AUTH_SC_SERVICE_NAME": self._service,
+            "AUTH_VERSION_NO": str(self._profile.version_number),
+            "AUTH_SC_DBUNIQUE_NAME": service,
+            "AUTH_SC_SERVICE_NAME": service,
             "AUTH_INSTANCENAME": "fakeoracle",
             "AUTH_MAX_OPEN_CURSORS": "300",
             "AUTH_MAX_IDEN_LENGTH": "128",
@@ -267,6 +279,7 @@ class Session:
 
     def _call(self) -> bool:
         """Serve one call; False when the client has logged off."""
+        self._drop = ""
         try:
             function = self._read_piggybacks()
             if function == Function.LOGOFF:
@@ -276,15 +289,18 @@ class Session:
             reply = self._answered(function)
         except OracleError as error:
             if self._broken.is_set():
-                self._await_break()
+                self._channel.await_break()
+                self._answer_break()
             else:
-                self._answer_error(error)
-            return True
-        except _Break:
+                self._channel.announce_error()
+                self._send_error(error)
+            return error.code not in _FATAL
+        except Break:
             self._answer_break()
             return True
         if self._broken.is_set():
-            self._await_break()
+            self._channel.await_break()
+            self._answer_break()
         else:
             self._send(reply)
         return True
@@ -292,17 +308,21 @@ class Session:
     def _read_piggybacks(self) -> int:
         """Act on what comes before a call; return the call's function."""
         while True:
-            kind, function = self._inbox.take(3)[:2]
+            kind, function = self._call_header()
             if kind == _FUNCTION:
                 return function
             if kind != _PIGGYBACK:
                 raise ProtocolError(f"message type {kind}")
-            content = ttc.read_piggyback(self._inbox, function)
-            if isinstance(content, str):
-                self._db.schema = content
-            elif content:
-                for number in content:
+            if function == Piggyback.CLOSE_CURSORS:
+                for number in ttc.read_closed_cursors(self._inbox):
                     self._forget(number)
+            elif function == Piggyback.SET_SCHEMA:
+                self._db.schema = ttc.read_schema(self._inbox)
+            elif function == Piggyback.END_TO_END:
+                told = zip(ttc.CLIENT_CONTEXT, ttc.read_end_to_end(self._inbox), strict=True)
+                self._db.client.update({key: text for key, text in told if text is not None})
+            else:
+                raise unsupported(f"piggyback {function}")
 
     def _forget(self, number: int) -> None:
         cursor = self._cursors.pop(number, None)
@@ -313,7 +333,7 @@ class Session:
         """Do a call; a mistake of this server's own is told to the client like anything else it cannot do."""
         try:
             return self._answer(function)
-        except (OracleError, ProtocolError, Disconnected, OSError, _Break):
+        except (OracleError, ProtocolError, Disconnected, OSError, Break):
             raise
         except Exception as error:
             raise unsupported(f"{type(error).__name__}: {error}") from error
@@ -327,48 +347,39 @@ class Session:
         if function == Function.FETCH:
             return self._fetch()
         if function == Function.COMMIT:
+            self._suffer("commit")
             self._db.commit()
         elif function == Function.ROLLBACK:
+            self._suffer("rollback")
             self._db.rollback()
-        elif function != Function.PING:
-            raise ProtocolError(f"function {function}")
+        elif function == Function.PING:
+            self._suffer("ping")
+        else:
+            raise unsupported(f"call {function}")
         return ttc.status(in_transaction=self._db.in_transaction)
 
-    def _answer_error(self, error: OracleError) -> None:
-        """Tell the client of an error the way a real server does: break, reset, then the error itself."""
-        self._inbox.clear()
-        self._socket.sendall(wire.marker(wire.BREAK) + wire.marker(wire.RESET))
-        self._await_reset()
-        self._broken.clear()
-        self._send_error(error)
-
-    def _await_break(self) -> None:
-        """Answer a break that arrived while the call was at work."""
-        while self._next_packet().type != wire.MARKER:
-            pass
-        self._answer_break()
-
     def _answer_break(self) -> None:
-        self._inbox.clear()
-        self._socket.sendall(wire.marker(wire.BREAK))
-        self._await_reset()
-        self._socket.sendall(wire.marker(wire.RESET))
-        self._broken.clear()
+        self._channel.answer_break()
         self._send_error(OracleError(1013, "user requested cancel of current operation"))
 
     def _send_error(self, error: OracleError) -> None:
         summary = ttc.summary(
-            in_transaction=self._db.in_transaction, error=(error.code, str(error)), position=error.offset
+            self._field_version,
+            in_transaction=self._db.in_transaction,
+            error=(error.code, str(error)),
+            position=error.offset,
         )
-        self._send(summary)
+        self._channel.send(summary)
 
     # --- statements --------------------------------------------------------------------------------------------------
 
     def _execute(self) -> bytes:
         call = ttc.read_execute(self._inbox)
         values = self._read_binds(call.binds, call.executions)
-        if call.options & (Option.BATCH_ERRORS | Option.PLSQL_BIND):
-            raise unsupported("batch errors and PL/SQL binds")
+        if call.options & Option.PLSQL_BIND:
+            raise unsupported("PL/SQL binds")
+        if call.scrollable:
+            raise unsupported("scrollable cursors")
         if not call.sql and call.cursor in self._cursors:
             cursor = self._cursors[call.cursor]
         else:
@@ -379,14 +390,21 @@ class Session:
             cursor.binds = call.binds
         if call.options & Option.DEFINE:
             return self._define(cursor, call)
-        if call.options & Option.DESCRIBE_ONLY:
+        if not call.options & Option.EXECUTE:
             reply = self._describe_only(cursor)
         else:
-            fetch = call.prefetch if call.options & Option.FETCH else 0
-            commit = bool(call.options & Option.COMMIT)
-            reply = self._run(cursor, values, fetch, commit=commit, describe=True, row_counts=call.row_counts)
+            reply = self._executed(cursor, values, call)
         self._cursors[cursor.number] = cursor
         return reply
+
+    def _executed(self, cursor: Cursor, values: list[BindColumn], call: ttc.Execute) -> bytes:
+        commit = bool(call.options & Option.COMMIT)
+        if call.options & Option.BATCH_ERRORS:
+            return self._run_singly(
+                cursor, values, call.executions, commit=commit, row_counts=call.row_counts
+            )
+        fetch = call.prefetch if call.options & Option.FETCH else 0
+        return self._run(cursor, values, fetch, commit=commit, describe=True, row_counts=call.row_counts)
 
     def _reexecute(self, *, fetch: bool) -> bytes:
         number, count = self._inbox.ub(), self._inbox.ub()
@@ -428,23 +446,56 @@ class Session:
     ) -> bytes:
         cursor.close_result()
         cursor.sent = 0
+        self._suffer("execute", cursor.sql)
         outcome = self._db.run(cursor.sql, binds)
         if commit:
             self._db.commit()
         if not isinstance(outcome, ResultSet):
             counts = outcome if row_counts else None
             return ttc.parameters(cursor.number, counts) + self._summary(cursor, rows=sum(outcome))
+        outcome.compress = self._settings.compress_rows
         cursor.result = outcome
-        head = ttc.describe(outcome.columns) if describe or outcome.columns != cursor.described else b""
+        anew = describe or outcome.columns != cursor.described
+        head = ttc.describe(outcome.columns, self._field_version) if anew else b""
         cursor.described = outcome.columns
         rows, finished = self._take(cursor, prefetch) if prefetch else (b"", False)
         tail = ttc.parameters(cursor.number) + self._summary(cursor, rows=cursor.sent, finished=finished)
-        return head + ttc.row_header() + rows + tail if prefetch else head + tail
+        return b"".join((head, rows, tail))
+
+    def _run_singly(
+        self, cursor: Cursor, binds: list[BindColumn], executions: int, *, commit: bool, row_counts: bool
+    ) -> bytes:
+        """Do each execution of a batch by itself, so that those that fail do not stop the others."""
+        self._suffer("execute", cursor.sql)
+        counts: list[int] = []
+        refused: list[tuple[int, OracleError]] = []
+        for number in range(executions):
+            try:
+                outcome = self._db.run(cursor.sql, [column.one(number) for column in binds])
+            except OracleError as error:
+                if error.code in _ENDS_BATCH:
+                    raise
+                refused.append((number, error))
+                counts.append(0)
+                continue
+            if isinstance(outcome, ResultSet):
+                outcome.close()
+                raise unsupported("batch errors of a query")
+            counts += outcome
+        if commit:
+            self._db.commit()
+        head = ttc.parameters(cursor.number, counts if row_counts else None)
+        return head + self._summary(cursor, rows=sum(counts), refused=refused)
 
     def _describe_only(self, cursor: Cursor) -> bytes:
         described = self._db.describe(cursor.sql)
-        head = ttc.describe(described) if described else b""
-        return head + ttc.parameters(cursor.number) + self._summary(cursor)
+        if not described:
+            raise unsupported("parsing anything but a query without running it")
+        return (
+            ttc.describe(described, self._field_version)
+            + ttc.parameters(cursor.number)
+            + self._summary(cursor)
+        )
 
     def _define(self, cursor: Cursor, call: ttc.Execute) -> bytes:
         """Accept a define call as long as it asks for the types that were described."""
@@ -454,9 +505,13 @@ class Session:
         return ttc.parameters(cursor.number) + self._summary(cursor)
 
     def _take(self, cursor: Cursor, count: int) -> tuple[bytes, bool]:
-        """Return up to `count` encoded rows, and whether the result is known to be at its end."""
+        """Return a row header and up to `count` encoded rows, and whether the result is known to be at its end."""
         assert cursor.result is not None
-        rows, taken = cursor.result.take(count)
+        try:
+            rows, taken = cursor.result.take(count)
+        except BaseException:
+            cursor.close_result()
+            raise
         cursor.sent += taken
         finished = taken < count
         if finished:
@@ -468,30 +523,23 @@ class Session:
         cursor = self._cursor(number)
         if cursor.result is None:
             raise OracleError(1002, "fetch out of sequence")
-        fault = self._faults.at_fetch()
-        if fault.error:
-            raise OracleError(*fault.error)
-        if fault.delay:
-            self._broken.wait(fault.delay)
+        self._suffer("fetch", cursor.sql)
         rows, finished = self._take(cursor, count)
-        reply = ttc.row_header() + rows + self._summary(cursor, rows=cursor.sent, finished=finished)
-        if fault.drop:
-            self._drop(fault.drop, reply)
-        return reply
+        return rows + self._summary(cursor, rows=cursor.sent, finished=finished)
 
-    def _drop(self, how: str, reply: bytes) -> None:
-        """Cut the connection in place of the reply."""
-        if how == "half":
-            packets = wire.data_packets(reply, self._sdu)
-            self._socket.sendall(packets[: min(len(packets), self._sdu) // 2])
-        elif how == "rst":
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._socket.shutdown(socket.SHUT_RD)  # a reader still waiting would keep the socket open
-            self._reader.join()
-            self._socket.close()
-        raise Disconnected
-
-    def _summary(self, cursor: Cursor, *, rows: int = 0, finished: bool = False) -> bytes:
+    def _summary(
+        self,
+        cursor: Cursor,
+        *,
+        rows: int = 0,
+        finished: bool = False,
+        refused: Sequence[tuple[int, OracleError]] = (),
+    ) -> bytes:
         return ttc.summary(
-            in_transaction=self._db.in_transaction, cursor=cursor.number, rows=rows, finished=finished
+            self._field_version,
+            in_transaction=self._db.in_transaction,
+            cursor=cursor.number,
+            rows=rows,
+            finished=finished,
+            refused=refused,
         )

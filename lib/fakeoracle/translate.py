@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from .catalogue import Catalogue, Table, literal, quote
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .sql import Statement
-from .ttc import Described
+from .ttc import CLIENT_CONTEXT, Described
 from .types import COUNT, DATE, NUMBER, TIMESTAMP, OracleType, declared, text_type
 
 _STRFTIME = {
@@ -153,9 +153,16 @@ class Translator:
     """Translates the trees of one statement; `binds` are its bind variables in the order they occur."""
 
     def __init__(
-        self, stmt: Statement, catalogue: Catalogue, schema: str, user: str, binds: Sequence[Expr]
+        self,
+        stmt: Statement,
+        catalogue: Catalogue,
+        schema: str,
+        user: str,
+        binds: Sequence[Expr],
+        client: Mapping[str, str],
     ) -> None:
         self._stmt = stmt
+        self._client = client
         self._catalogue = catalogue
         self._schema = schema
         self._user = user
@@ -1024,10 +1031,12 @@ class Translator:
             "INSTANCE_NAME": "fakeoracle",
             "SERVER_HOST": "localhost",
             "NLS_TERRITORY": "AMERICA",
+            **{told: self._client.get(told, "") for told in CLIENT_CONTEXT},
         }
         if str(space).upper() != "USERENV" or str(key).upper() not in known:
             raise unsupported(f"SYS_CONTEXT('{space}', '{key}')")
-        return Expr(f"CAST({literal(known[str(key).upper()])} AS VARCHAR)", text_type(256))
+        value = known[str(key).upper()]  # what the client has not told is NULL
+        return Expr(f"CAST({literal(value) if value else 'NULL'} AS VARCHAR)", text_type(256))
 
 
 def _moment(parts: list[int]) -> datetime.datetime:

@@ -1,27 +1,33 @@
 """TTC messages the server sends, and the bodies of the calls it reads. Bytes only, no I/O and no state.
 
-Everything is in the shape of field version 12 (a 19c server); python-oracledb source, src/oracledb/impl/thin/messages.
+The shape of some messages depends on the field version that client and server agree on; where a function has no such
+argument it does not. Source: python-oracledb, src/oracledb/impl/thin/messages.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-from .errors import ProtocolError
+from .errors import OracleError, ProtocolError
+from .profiles import Profile
 from .types import OracleType
 from .wire import Inbox, bytes_with_length, clr, sb, ub
 
-FIELD_VERSION = 12
-VERSION_NUMBER = (19 << 24) | (3 << 16)
+# field versions that add something (python-oracledb source, impl/thin/constants.pxi)
+_WITH_SQL_TYPE, _WITH_DOMAINS, WITH_TOKENS, _WITH_ANNOTATIONS, _WITH_VECTORS = 14, 17, 18, 20, 24
 CHARSET = 873  # AL32UTF8
 _NATIONAL_CHARSET = 2000  # AL16UTF16
 _BANNER = b"fakeoracle\0"
 _NO_MORE_ROWS = 1403
+_BATCH_ERRORS = 24381
+END_OF_RESPONSE = b"\x1d"
+_CAN_END_RESPONSE = 0x20  # a bit of the byte _TTC4 of the capabilities
+_FIELD_VERSION_AT, _TTC4 = 7, 40
 _COMPILE_CAPS = {
     0: 6,
     4: 0xEA,
-    7: FIELD_VERSION,
     8: 1,
     9: 1,
     15: 0x29,
@@ -35,6 +41,9 @@ _COMPILE_CAPS = {
 _MORE_CAPS = {26: 4, 27: 1, 34: 0x12, 37: 0xB0, 40: 4, 42: 5}
 _ROW_HEADER = b"\x06" + bytes(7)
 ROW = 7
+BIT_VECTOR = 21
+CLIENT_CONTEXT = ("CLIENT_IDENTIFIER", "MODULE", "ACTION", "CLIENT_INFO")
+"""What a client may tell of itself, in the order of END_TO_END; keys of SYS_CONTEXT('USERENV', ...)."""
 
 
 class Function(IntEnum):
@@ -70,7 +79,6 @@ class Option(IntFlag):
     FETCH = 0x40
     COMMIT = 0x100
     PLSQL_BIND = 0x400
-    DESCRIBE_ONLY = 0x20000
     BATCH_ERRORS = 0x80000
 
 
@@ -94,6 +102,7 @@ class Execute:
     prefetch: int
     executions: int
     row_counts: bool
+    scrollable: bool
     binds: list[Variable] = field(default_factory=list)
     defines: list[Variable] = field(default_factory=list)
 
@@ -110,11 +119,14 @@ class Described:
 # --- negotiation -----------------------------------------------------------------------------------------------------
 
 
-def protocol_reply() -> bytes:
+def protocol_reply(profile: Profile) -> bytes:
     """Answer to the protocol message: charsets and capabilities."""
     caps = bytearray(45)
     for index, value in (_COMPILE_CAPS | _MORE_CAPS).items():
         caps[index] = value
+    caps[_FIELD_VERSION_AT] = profile.field_version
+    if profile.end_of_response:
+        caps[_TTC4] |= _CAN_END_RESPONSE
     national = bytes(9) + _NATIONAL_CHARSET.to_bytes(2, "big")
     charset = CHARSET.to_bytes(2, "little")
     fdo = len(national).to_bytes(2, "big") + national
@@ -132,14 +144,20 @@ def read_protocol(inbox: Inbox) -> None:
     inbox.until_nul()
 
 
-def read_data_types(inbox: Inbox) -> None:
-    """Read a data-types message (its first byte is already read)."""
+def read_data_types(inbox: Inbox) -> tuple[int, bool]:
+    """Read a data-types message (its first byte is already read).
+
+    Return the client's field version, and whether it wants replies to end with a message of their own.
+    """
     inbox.take(5)
-    inbox.clr()
+    caps = inbox.clr() or b""
     inbox.clr()
     while inbox.u16():
         if inbox.u16():
             inbox.take(4)
+    if len(caps) <= _TTC4:
+        raise ProtocolError("capabilities of a client this server does not know")
+    return caps[_FIELD_VERSION_AT], bool(caps[_TTC4] & _CAN_END_RESPONSE)
 
 
 def read_auth(inbox: Inbox) -> tuple[str, dict[str, str]]:
@@ -186,7 +204,8 @@ def read_execute(inbox: Inbox) -> Execute:
     sql = (inbox.clr() or b"").decode() if sql_length else ""
     numbers = [inbox.ub() for _ in range(vector)]
     query = numbers[7] == 1  # then the second number counts rows, not executions
-    call = Execute(options, cursor, sql, prefetch, 1 if query else numbers[1], bool(numbers[9] & 0x4000))
+    executions, flags = 1 if query else numbers[1], numbers[9]
+    call = Execute(options, cursor, sql, prefetch, executions, bool(flags & 0x4000), bool(flags & 0x02))
     if has_defines:
         call.defines = [_read_variable(inbox) for _ in range(define_count)]
     elif has_binds:
@@ -218,41 +237,43 @@ def _read_variable(inbox: Inbox) -> Variable:
     return Variable(code, flags, size, form)
 
 
-def read_piggyback(inbox: Inbox, kind: int) -> list[int] | str | None:
-    """Read the body of a piggyback: cursor ids to close, a schema to set, or nothing of interest."""
-    if kind == Piggyback.CLOSE_CURSORS:
-        inbox.u8()
-        return [inbox.ub() for _ in range(inbox.ub())]
-    if kind == Piggyback.SET_SCHEMA:
-        inbox.u8()
-        return inbox.bytes_with_length().decode()
-    if kind == Piggyback.END_TO_END:
-        _read_end_to_end(inbox)
-        return None
-    raise ProtocolError(f"piggyback {kind}")
+def read_closed_cursors(inbox: Inbox) -> list[int]:
+    """Read the body of a CLOSE_CURSORS piggyback: cursor ids."""
+    inbox.u8()
+    return [inbox.ub() for _ in range(inbox.ub())]
 
 
-def _read_end_to_end(inbox: Inbox) -> None:
+def read_schema(inbox: Inbox) -> str:
+    """Read the body of a SET_SCHEMA piggyback."""
+    inbox.u8()
+    return inbox.bytes_with_length().decode()
+
+
+def read_end_to_end(inbox: Inbox) -> list[str | None]:
+    """Read the body of an END_TO_END piggyback: client identifier, module, action, client info; None is not told."""
     inbox.take(2)
     inbox.ub()
-    lengths = []
+    heads = []
     for shape in ("", "", "", "1n1n", "1n1n"):
         _skip(inbox, shape)
-        inbox.u8()
-        lengths.append(inbox.ub())
-    for length in lengths:
-        if length:
-            inbox.clr()
+        heads.append((inbox.u8(), inbox.ub()))
+    texts = [(inbox.clr() or b"").decode() if length else "" for _, length in heads]
+    return [text if told else None for text, (told, _) in zip(texts[:4], heads, strict=False)]
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------
 
 
-def describe(columns: list[Described]) -> bytes:
+def describe(columns: list[Described], field_version: int) -> bytes:
     """The DESCRIBE message of a query."""
     size = sum(column.type.size for column in columns if column.type)
     parts = [b"\x10\x00", ub(size), ub(len(columns)), b"\x01"]
-    parts += [_describe_column(column, index) for index, column in enumerate(columns)]
+    more = bytes(
+        2 * (field_version >= _WITH_DOMAINS)
+        + (field_version >= _WITH_ANNOTATIONS)
+        + 3 * (field_version >= _WITH_VECTORS)
+    )
+    parts += [_describe_column(column, index) + more for index, column in enumerate(columns)]
     parts.append(bytes(6))
     return b"".join(parts)
 
@@ -280,9 +301,11 @@ def _describe_column(column: Described, index: int) -> bytes:
     )
 
 
-def row_header() -> bytes:
-    """The ROW HEADER message in front of rows; no bit vector."""
-    return _ROW_HEADER
+def row_header(vector: bytes = b"") -> bytes:
+    """The ROW HEADER message in front of rows; `vector` tells which columns of the first row are sent."""
+    if not vector:
+        return _ROW_HEADER
+    return _ROW_HEADER[:-2] + ub(len(vector)) + bytes((len(vector),)) + vector + b"\x00"
 
 
 def parameters(cursor: int, row_counts: list[int] | None = None) -> bytes:
@@ -297,6 +320,7 @@ def status(*, in_transaction: bool) -> bytes:
 
 
 def summary(
+    field_version: int,
     *,
     in_transaction: bool = False,
     cursor: int = 0,
@@ -304,10 +328,16 @@ def summary(
     error: tuple[int, str] | None = None,
     position: int = 0,
     finished: bool = False,
+    refused: Sequence[tuple[int, OracleError]] = (),
 ) -> bytes:
-    """The ERROR message that ends a call: success, "no more rows" (`finished`) or an error with its text."""
+    """The ERROR message that ends a call: success, "no more rows" (`finished`) or an error with its text.
+
+    `refused` are the executions of a batch that failed: their numbers and why.
+    """
     if finished:
         error = (_NO_MORE_ROWS, "ORA-01403: no data found")
+    elif refused:
+        error = (_BATCH_ERRORS, "ORA-24381: error(s) in array DML")
     number, text = error or (0, "")
     parts = [
         b"\x04",
@@ -322,10 +352,33 @@ def summary(
         bytes(5),  # rowid
         bytes(4),  # OS error, statement number, call number, padding
         ub(rows & 0xFFFFFFFF),
-        bytes(4),  # logical rowid, three empty lists of batch errors
+        b"\x00",  # logical rowid
+        _batch_errors(refused),
         ub(number),
         ub(rows),
+        bytes(2) if field_version >= _WITH_SQL_TYPE else b"",  # sql type, server checksum
     ]
     if number:
         parts.append(clr(text.encode() + b"\n"))
     return b"".join(parts)
+
+
+def _batch_errors(refused: Sequence[tuple[int, OracleError]]) -> bytes:
+    """Three lists: the errors' numbers, the executions they happened in, their texts."""
+    if not refused:
+        return bytes(3)
+    count = len(refused)
+    numbers = [ub(error.code) for _, error in refused]
+    places = [ub(place) for place, _ in refused]
+    texts = []
+    for _, error in refused:
+        text = f"{error}\n".encode()
+        texts.append(ub(len(text)) + clr(text) + bytes(2))
+    return b"".join(
+        (ub(count), _in_chunks(numbers), ub(count), _in_chunks(places), ub(count), b"\x00", *texts)
+    )
+
+
+def _in_chunks(items: list[bytes]) -> bytes:
+    """A list in the chunked form of a CLR, one item a chunk."""
+    return b"\xfe" + b"".join(ub(len(item)) + item for item in items) + b"\x00"

@@ -8,7 +8,9 @@ Columns are Arrow arrays: `binary` for encoded values, `decimal128`, `timestamp[
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -385,15 +387,37 @@ _PREFIXES = pa.array([_length_prefix(length) for length in range(_LONGEST_TEXT +
 _SUFFIXES = pa.array([b"" if length <= 252 else b"\0" for length in range(_LONGEST_TEXT + 1)], pa.binary())
 
 
-def rows_from_columns(columns: list[Any], count: int, lead: int) -> pa.Array[Any]:
-    """Join encoded columns into one `binary` value a row: the byte `lead`, then each value with its length in front."""
-    parts: list[Any] = [pa.scalar(bytes((lead,)), pa.binary())]
-    for column in columns:
+def rows_from_columns(
+    columns: list[Any],
+    count: int,
+    lead: int | pa.Array[Any],
+    left_out: Sequence[npt.NDArray[np.bool_] | None] = (),
+) -> pa.Array[Any]:
+    """Join encoded columns into one `binary` value a row: `lead`, then each value with its length in front.
+
+    `lead` is a byte, or an array of what each row begins with; `left_out` tells, for each column, which values are not
+    there at all, not even as NULL (None: all are).
+    """
+    parts: list[Any] = [pa.scalar(bytes((lead,)), pa.binary()) if isinstance(lead, int) else lead]
+    for column, gone in zip_longest(columns, left_out):
         lengths = pc.fill_null(pc.binary_length(column), 0)
-        parts += (_PREFIXES.take(lengths), column)
-        if (pc.max(lengths).as_py() or 0) > 252:
+        longest = pc.max(lengths).as_py() or 0
+        present = column
+        if gone is not None:  # a NULL length has no prefix, a NULL value is skipped
+            present = _blanked(column, gone)
+            lengths = _blanked(lengths, gone)
+        parts += (_PREFIXES.take(lengths), present)
+        if longest > 252:
             parts.append(_SUFFIXES.take(lengths))
     if not columns:
-        return pa.array([bytes((lead,))] * count, pa.binary())
+        return pa.nulls(count, pa.binary()).fill_null(bytes((lead,))) if isinstance(lead, int) else lead
     joined: pa.Array[Any] = pc.binary_join_element_wise(*parts, b"", null_handling="skip")
     return joined
+
+
+def _blanked(array: pa.Array[Any], gone: npt.NDArray[np.bool_]) -> pa.Array[Any]:
+    """Return `array` with NULL where `gone` says so, its values shared."""
+    kept = valid_mask(array) & ~gone
+    bits = np.packbits(np.concatenate((np.zeros(array.offset, dtype=np.bool_), kept)), bitorder="little")
+    buffers = [pa.py_buffer(bits.tobytes()), *array.buffers()[1:]]
+    return pa.Array.from_buffers(array.type, len(array), buffers, offset=array.offset)

@@ -14,7 +14,7 @@ from .errors import ProtocolError
 
 CONNECT, ACCEPT, REFUSE, DATA, MARKER = 1, 2, 4, 6, 12
 BREAK, RESET, INTERRUPT = 1, 2, 3
-END_OF_FILE = 0x0040
+END_OF_FILE, END_OF_RESPONSE = 0x0040, 0x2000
 
 _HEADER = 8
 _LONGEST_SHORT = 252
@@ -65,14 +65,16 @@ def packet(packet_type: int, payload: bytes, *, wide: bool) -> bytes:
     return size + struct.pack(">BBH", packet_type, 0, 0) + payload
 
 
-def data_packets(message: bytes, sdu: int) -> bytes:
-    """Return `message` cut into DATA packets of at most `sdu` bytes each."""
+def data_packets(message: bytes, sdu: int, *, last_flags: int = 0) -> bytes:
+    """Return `message` cut into DATA packets of at most `sdu` bytes each; the last one carries `last_flags`."""
     room = sdu - _HEADER - 2
     head = struct.Struct(">IBBHH")
-    parts: list[bytes] = []
+    whole = memoryview(message)
+    parts: list[bytes | memoryview[int]] = []
     for start in range(0, len(message), room):
-        piece = message[start : start + room]
-        parts += (head.pack(_HEADER + 2 + len(piece), DATA, 0, 0, 0), piece)
+        piece = whole[start : start + room]
+        flags = last_flags if start + room >= len(message) else 0
+        parts += (head.pack(_HEADER + 2 + len(piece), DATA, 0, 0, flags), piece)
     return b"".join(parts)
 
 

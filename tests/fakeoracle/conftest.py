@@ -1,6 +1,7 @@
-"""One server for each test folder run, one fresh connection and table for each test."""
+"""One server for each release and run, one fresh connection and table for each test."""
 
 import decimal
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,23 +9,50 @@ import oracledb
 import pytest
 
 from fakeoracle import Server, serve
+from fakeoracle.profiles import PROFILES
+from fakeoracle.testing import Login, drop_tables, real_login
 
 USER, PASSWORD = "TMS", "secret"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever talks to the shared server does so with each release, or with the database of --oracle."""
+    if "release" in metafunc.fixturenames:
+        releases = ["real"] if metafunc.config.getoption("--oracle") else list(PROFILES)
+        metafunc.parametrize("release", releases, scope="session", indirect=True)
+
+
 @pytest.fixture(scope="session")
-def shared_server() -> Iterator[Server]:
-    with serve(users={USER: PASSWORD, "OTHER": "other"}) as server:
+def release(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def shared_server(request: pytest.FixtureRequest, release: str) -> Iterator[Server]:
+    if release == "real":
+        pytest.skip("needs a server of its own")
+    with serve(users={USER: PASSWORD, "OTHER": "other"}, profile=release) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def login(request: pytest.FixtureRequest, release: str) -> Iterator[Login]:
+    real = real_login(request.config)
+    if real:
+        yield real
+        drop_tables(real)
+    else:
+        yield Login(USER, PASSWORD, request.getfixturevalue("shared_server").dsn)
+
+
 @pytest.fixture
-def connect(shared_server: Server) -> Iterator[Callable[..., oracledb.Connection]]:
+def connect(login: Login) -> Iterator[Callable[..., oracledb.Connection]]:
     opened = []
 
     def open_connection(**changes: Any) -> oracledb.Connection:
-        arguments = {"user": USER, "password": PASSWORD, "dsn": shared_server.dsn} | changes
-        opened.append(oracledb.connect(**arguments))
+        if login.prefix and changes.get("user", USER).upper() != USER:
+            pytest.skip("needs a second user")
+        opened.append(login.connect(**changes))
         return opened[-1]
 
     yield open_connection
@@ -44,12 +72,12 @@ def cursor(connection: oracledb.Connection) -> oracledb.Cursor:
 
 
 @pytest.fixture
-def table(cursor: oracledb.Cursor) -> Iterator[Callable[[str], str]]:
+def table(cursor: oracledb.Cursor, login: Login) -> Iterator[Callable[[str], str]]:
     """Return a function that creates a table from the text in its brackets, and gives its name."""
     made: list[str] = []
 
     def create(columns: str) -> str:
-        name = f"T{len(made) + 1}"
+        name = f"{login.prefix}T{len(made) + 1}"
         cursor.execute(f"create table {name} ({columns})")
         made.append(name)
         return name
@@ -58,6 +86,13 @@ def table(cursor: oracledb.Cursor) -> Iterator[Callable[[str], str]]:
     for name in made:
         if cursor.connection.is_healthy():
             cursor.execute(f"drop table {name} purge")
+
+
+@pytest.fixture
+def new_name(login: Login) -> Callable[[], str]:
+    """Return a function that gives the name of a table that is not there."""
+    numbers = itertools.count(1)
+    return lambda: f"{login.prefix}NEW{next(numbers)}"
 
 
 @pytest.fixture

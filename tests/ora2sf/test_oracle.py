@@ -149,11 +149,11 @@ def test_a_host_that_nobody_knows_is_reported_with_its_name(connect):
 
 
 def test_a_listener_that_takes_nobody_may_take_somebody_later(server, connect):
-    server.faults.refuse_connections = True
+    server.faults.add("refuse-12528", at="connect")
     try:
         assert "DPY-6000" in refusal(SourceUnavailable, connect).what
     finally:
-        server.faults.refuse_connections = False
+        server.faults.clear()
 
 
 # describing
@@ -276,8 +276,7 @@ def test_an_empty_table_yields_nothing(source, table):
 def test_a_connection_lost_in_mid_fetch_is_no_end_of_the_rows(server, source, table, run, how):
     table("n number(9)")
     run("insert into T values (:1)", [(i,) for i in range(300)])
-    server.faults.drop_how = how
-    server.faults.drop_at_fetch = 2
+    server.faults.add(f"drop-{how}", at="fetch", call=2)
     batches = source.batches("select * from T", pa.schema([("N", pa.decimal128(38, 0))]), size=100)
     assert next(batches).num_rows == 100
     error = refusal(SourceUnavailable, list, batches)
@@ -289,7 +288,7 @@ def test_a_connection_lost_in_mid_fetch_is_no_end_of_the_rows(server, source, ta
 def test_a_snapshot_that_is_too_old_says_what_to_ask_for(server, source, table, run):
     table("n number(9)")
     run("insert into T values (:1)", [(i,) for i in range(300)])
-    server.faults.error_at_fetch = (1, 1555, "snapshot too old")
+    server.faults.add("ORA-01555", at="fetch", call=1)
     schema = pa.schema([("N", pa.decimal128(38, 0))])
     error = refusal(SourceError, list, source.batches("select * from T", schema, size=100))
     assert "undo" in error.next_step
@@ -298,7 +297,7 @@ def test_a_snapshot_that_is_too_old_says_what_to_ask_for(server, source, table, 
 def test_a_database_that_goes_down_is_no_fault_of_the_statement(server, source, table, run):
     table("n number(9)")
     run("insert into T values (:1)", [(i,) for i in range(300)])
-    server.faults.error_at_fetch = (1, 1034, "ORACLE not available")
+    server.faults.add("ORA-01034", at="fetch", call=1)
     schema = pa.schema([("N", pa.decimal128(38, 0))])
     assert (
         "ORA-01034"

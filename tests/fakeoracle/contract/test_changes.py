@@ -175,6 +175,7 @@ def test_the_dictionary_knows_tables_and_columns(table, cursor):
     assert (name,) in cursor.execute("select table_name from user_tables").fetchall()
 
 
+@pytest.mark.emulator
 def test_tables_rows_and_keys_survive_a_restart(tmp_path):
     path, users = tmp_path / "oracle.duckdb", {"TMS": "secret"}
     with (

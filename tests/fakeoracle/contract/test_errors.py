@@ -83,6 +83,7 @@ def test_mistakes_get_oracles_number_and_place(cursor, sql, code, offset):
     assert cursor.execute("select 1 from dual").fetchone() == (1,)
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("sql", REFUSED)
 def test_what_is_not_known_to_be_right_is_refused(cursor, sql):
     with pytest.raises(oracledb.DatabaseError, match=r"ORA-03001: unimplemented feature \(fakeoracle\): ."):

@@ -1,15 +1,11 @@
 """Getting in, and being kept out."""
 
-import contextlib
-
 import oracledb
 import pytest
 
-from fakeoracle import serve
 
-
-def test_the_driver_logs_in_and_sees_a_19c_server(connection):
-    assert connection.version == "19.3.0.0.0"
+def test_the_driver_logs_in_and_sees_the_version_that_the_dictionary_names(connection, one):
+    assert one("select version_full from product_component_version") == connection.version
     assert connection.thin
     connection.ping()
 
@@ -46,19 +42,17 @@ def test_any_sdu_carries_large_requests_and_replies(connect, sdu):
     assert row == (text, text + "x", text + "y")
 
 
-def test_many_connections_are_served_at_once_and_counted():
-    with serve() as server, contextlib.ExitStack() as stack:
-        login = {"user": "tms", "password": "secret", "dsn": server.dsn}
-        cursors = [stack.enter_context(oracledb.connect(**login)).cursor() for _ in range(12)]
-        assert server.connections_open == 12
-        for number, cursor in enumerate(cursors):
-            cursor.execute("select :1 from dual", [number])
-        assert [cursor.fetchone()[0] for cursor in cursors] == list(range(12))
-
-
-def test_module_and_action_are_accepted(connection):
+def test_module_action_and_client_identifier_are_kept(connection, one):
+    assert one("select sys_context('USERENV', 'CLIENT_IDENTIFIER') from dual") is None
     connection.module, connection.action, connection.client_identifier = "extract", "T_SALES", "run-1"
-    assert connection.cursor().execute("select 1 from dual").fetchone() == (1,)
+    told = one(
+        "select sys_context('USERENV', 'MODULE'), sys_context('USERENV', 'ACTION'), "
+        "sys_context('USERENV', 'CLIENT_IDENTIFIER') from dual"
+    )
+    assert told == ("extract", "T_SALES", "run-1")
+    connection.action = "T_STOCK"
+    again = one("select sys_context('USERENV', 'MODULE') || sys_context('USERENV', 'ACTION') from dual")
+    assert again == "extractT_STOCK"
 
 
 def test_the_current_schema_can_be_changed(connect):
@@ -68,17 +62,3 @@ def test_the_current_schema_can_be_changed(connect):
         connection.cursor().execute("select sys_context('USERENV','CURRENT_SCHEMA') from dual").fetchone()
     )
     assert schema == ("TMS",)
-
-
-def test_the_server_binds_to_loopback_only():
-    with pytest.raises(ValueError, match="loopback only"), serve(host="0.0.0.0"):
-        pass
-
-
-def test_stopping_the_server_ends_open_connections():
-    with serve() as server:
-        connection = oracledb.connect(user="tms", password="secret", dsn=server.dsn)
-        assert server.connections_open == 1
-    assert server.connections_open == 0
-    with pytest.raises(oracledb.DatabaseError, match="DPY-4011"):
-        connection.cursor().execute("select 1 from dual")
