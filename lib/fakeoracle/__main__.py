@@ -39,7 +39,25 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="user and schema; may be given several times (default TMS)",
     )
+    parser.add_argument(
+        "--revoke",
+        action="append",
+        default=[],
+        metavar="USER:NAME",
+        help="take a privilege from a user: V$DATABASE, DBMS_FLASHBACK, FLASHBACK or 'SELECT ANY TABLE'; may be given "
+        "several times",
+    )
     return parser.parse_args(argv)
+
+
+def _revoked(options: list[str]) -> dict[str, set[str]]:
+    revoked: dict[str, set[str]] = {}
+    for option in options:
+        user, colon, name = option.partition(":")
+        if not colon:
+            raise ValueError(f"--revoke {option}: write USER:NAME")
+        revoked.setdefault(user.upper(), set()).add(name)
+    return revoked
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +73,12 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with serve(
-            arguments.database, users, arguments.service, arguments.port, host=arguments.host
+            arguments.database,
+            users,
+            arguments.service,
+            arguments.port,
+            host=arguments.host,
+            revoked=_revoked(arguments.revoke),
         ) as server:
             print(json.dumps({"host": server.host, "port": server.port, "dsn": server.dsn}), flush=True)
             stop.wait()

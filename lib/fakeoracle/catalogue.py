@@ -6,6 +6,7 @@ Kept in the schema `fakeoracle` of the same DuckDB file, in tables that the dict
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -23,6 +24,8 @@ CREATE TABLE IF NOT EXISTS fakeoracle.all_tab_columns (
 CREATE TABLE IF NOT EXISTS fakeoracle.all_indexes (
     owner VARCHAR, index_name VARCHAR, table_name VARCHAR, column_names VARCHAR[], uniqueness VARCHAR);
 """
+PRIVILEGES = frozenset(["V$DATABASE", "DBMS_FLASHBACK", "FLASHBACK", "SELECT ANY TABLE"])
+"""What can be revoked: a view, a package, AS OF on the tables of others, and these tables altogether."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Catalogue:
     service: str
     version: int = 0
     _tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+    _revoked: dict[str, frozenset[str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def load(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -110,6 +114,22 @@ class Catalogue:
         for owner, name, key, constraint in tables.fetchall():
             table = Table(owner, name, tuple(columns[owner, name]), tuple(key), constraint)
             self._tables[owner, name] = table
+
+    def revoke(self, revoked: Mapping[str, Collection[str]]) -> None:
+        """Take privileges from users; ValueError for a user or privilege that does not exist."""
+        for user, names in revoked.items():
+            lost = frozenset(name.upper() for name in names)
+            if user.upper() not in self.users:
+                raise ValueError(f"nothing can be revoked from {user}, who is no user")
+            if lost - PRIVILEGES:
+                raise ValueError(
+                    f"{', '.join(sorted(lost - PRIVILEGES))} cannot be revoked, only {', '.join(sorted(PRIVILEGES))}"
+                )
+            self._revoked[user.upper()] = lost
+
+    def may(self, user: str, privilege: str) -> bool:
+        """Tell whether a user has one of PRIVILEGES."""
+        return privilege not in self._revoked.get(user, ())
 
     def table(self, owner: str, name: str) -> Table | None:
         """Return a table by its exact name."""
@@ -186,6 +206,8 @@ class Catalogue:
             return _of("all_indexes", name, mine, _INDEX_COLUMNS)
         if name == "V$VERSION":
             return View((("BANNER", text_type(80), literal(BANNER)), ("CON_ID", NUMBER, "0")), "(SELECT 1)")
+        if name == "V$DATABASE":
+            return View(_DATABASE, "(SELECT 1)")
         if name == "PRODUCT_COMPONENT_VERSION":
             return View(_PRODUCT, "(SELECT 1)")
         return None
@@ -198,6 +220,12 @@ _PRODUCT = (
     ("VERSION", text_type(80), "'19.0.0.0.0'"),
     ("VERSION_FULL", text_type(80), "'19.3.0.0.0'"),
     ("STATUS", text_type(80), "'Production'"),
+)
+_DATABASE = (
+    ("NAME", text_type(9), "'FAKE'"),
+    ("OPEN_MODE", text_type(20), "'READ WRITE'"),
+    ("DATABASE_ROLE", text_type(16), "'PRIMARY'"),
+    ("CURRENT_SCN", NUMBER, "current_scn()"),
 )
 _TABLE_COLUMNS = (
     ("OWNER", _NAME, "owner"),

@@ -21,7 +21,7 @@ class ResultSet:
     """The rows of a query, taken from the front.
 
     `batches` gives them as `binary` arrays, one encoded row a value, as they are asked for; `release` is called once,
-    when no more rows are wanted.
+    when no more rows are wanted. `check` raises an OracleError if no more rows may be had.
     """
 
     def __init__(
@@ -35,10 +35,13 @@ class ResultSet:
         self._release: Callable[[], None] | None = release
         self._rows: pa.Array[Any] = pa.array([], pa.binary())
         self._at = 0
+        self.check: Callable[[], None] = lambda: None
 
     def take(self, count: int) -> tuple[bytes, int]:
         """Return up to `count` encoded rows and how many they are; fewer than asked for means there are no more."""
         parts, taken = [], 0
+        if self._release:
+            self.check()
         while taken < count:
             if self._at >= len(self._rows) and not self._load():
                 break

@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from .backend import Backend
@@ -107,14 +107,17 @@ def serve(
     port: int = 0,
     *,
     host: str = _HOST,
+    revoked: Mapping[str, Collection[str]] | None = None,
 ) -> Iterator[Server]:
     """Run a server for the length of a `with` block.
 
     `path` is a DuckDB file that keeps catalogue and data (None: in memory); `users` maps names to passwords, and each
-    user owns the schema of that name; `port` 0 takes a free one. ValueError if `host` is not loopback.
+    user owns the schema of that name; `port` 0 takes a free one. `revoked` maps users to the privileges they
+    lack (V$DATABASE, DBMS_FLASHBACK, FLASHBACK, SELECT ANY TABLE). ValueError if `host` is not loopback, for a privilege
+    there is not, and for a file this version cannot read.
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
-    database = Database(path, service=service, users=accounts)
+    database = Database(path, service=service, users=accounts, revoked=revoked)
     try:
         server = Server(database, accounts, service, port, host)
         try:
