@@ -196,10 +196,10 @@ class Transaction:
         result.check = past.check
         return result
 
-    def _query(
-        self, sql: str, values: dict[str, Any], columns: list[Described], *, alone: bool
-    ) -> ResultSet:
-        if self.open and not alone:  # only the writing connection sees its own changes; it has to be free again at once
+    def _query(self, sql: str, values: dict[str, Any], columns: list[Described], *, alone: bool) -> ResultSet:
+        if (
+            self.open and not alone
+        ):  # only the writing connection sees its own changes; it has to be free again at once
             with self.changing() as connection:
                 reader = connection.sql(sql, params=values).to_arrow_table().to_reader(BATCH)
             return ResultSet(columns, encoded_batches(reader, columns, contextlib.nullcontext))

@@ -75,11 +75,12 @@ class Undo:
     def __init__(self, open_connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         self.retention: int | None = None
         self._open = open_connection
-        self._lock = threading.Lock()  # held while a commit gets its number, so that numbers follow the commits
+        self._lock = (
+            threading.Lock()
+        )  # held while a commit gets its number, so that numbers follow the commits
         self._last = self._forgotten = 0
         self._numbers = itertools.count(1)
         self._defined: dict[tuple[str, str], int] = {}
-        self._defining: dict[tuple[str, str], int | None] = {}
 
     def load(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create the side tables where they are missing, and read what they hold.
@@ -125,17 +126,15 @@ class Undo:
         A duckdb.Error means that nothing was committed; the caller has to roll back.
         """
         with self._lock:
-            scn = self._last + 1
-            self._defining.clear()
-            yield scn
-            connection.execute("INSERT INTO fakeoracle.commits VALUES (?, ?)", [transaction, scn])
-            connection.execute("COMMIT")
+            scn, defined = self._last + 1, dict(self._defined)
+            try:
+                yield scn
+                connection.execute("INSERT INTO fakeoracle.commits VALUES (?, ?)", [transaction, scn])
+                connection.execute("COMMIT")
+            except BaseException:
+                self._defined = defined
+                raise
             self._last = scn
-            for name, defined in self._defining.items():
-                if defined is None:
-                    self._defined.pop(name, None)
-                else:
-                    self._defined[name] = defined
 
     def check(self, table: Table, scn: int) -> None:
         """Raise the OracleError that says why `table` cannot be read as of `scn`, if it cannot."""
@@ -154,11 +153,11 @@ class Undo:
         connection = self._open()
         try:
             with self.committing(connection, self.new_transaction()) as scn:
+                self._forgotten = scn  # before anything is gone
                 connection.execute("BEGIN TRANSACTION")
                 for owner, name in self._defined:
                     connection.execute(f"DELETE FROM {_old(owner, name)}")
                 connection.execute("DELETE FROM fakeoracle.commits")
-            self._forgotten = scn
         finally:
             connection.close()
 
@@ -175,23 +174,21 @@ class Undo:
         """Let nobody look back beyond `scn`: DDL changed the table, but not its columns."""
         self._erase(connection, table)
         connection.execute("INSERT INTO fakeoracle.defined VALUES (?, ?, ?)", [table.owner, table.name, scn])
-        self._defining[table.owner, table.name] = scn
+        self._defined[table.owner, table.name] = scn
 
     def drop(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         """Give up the old rows of a table that is dropped."""
         connection.execute(f"DROP TABLE {_old(table.owner, table.name)}")
         self._erase(connection, table)
-        self._defining[table.owner, table.name] = None
 
     def _erase(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         connection.execute(
             "DELETE FROM fakeoracle.defined WHERE owner = ? AND table_name = ?", [table.owner, table.name]
         )
+        self._defined.pop((table.owner, table.name), None)
 
 
-def keep_old_rows(
-    connection: duckdb.DuckDBPyConnection, table: Table, places: str, transaction: int
-) -> None:
+def keep_old_rows(connection: duckdb.DuckDBPyConnection, table: Table, places: str, transaction: int) -> None:
     """Keep the rows that `transaction` is about to change or delete; `places` is a query for their rowids.
 
     What the transaction made itself was never there for anybody else, and is not kept.
