@@ -75,9 +75,7 @@ class Undo:
     def __init__(self, open_connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         self.retention: int | None = None
         self._open = open_connection
-        self._lock = (
-            threading.Lock()
-        )  # held while a commit gets its number, so that numbers follow the commits
+        self._lock = threading.Lock()  # of whoever commits: numbers follow the commits
         self._last = self._forgotten = 0
         self._numbers = itertools.count(1)
         self._defined: dict[tuple[str, str], int] = {}
@@ -171,7 +169,10 @@ class Undo:
         self.redefine(connection, table, scn)
 
     def redefine(self, connection: duckdb.DuckDBPyConnection, table: Table, scn: int) -> None:
-        """Let nobody look back beyond `scn`: DDL changed the table, but not its columns."""
+        """Let nobody look back beyond `scn`: DDL changed the table, but not its columns.
+
+        Truncating and adding a constraint count, an index does not (Development Guide, "Flashback Technology").
+        """
         self._erase(connection, table)
         connection.execute("INSERT INTO fakeoracle.defined VALUES (?, ?, ?)", [table.owner, table.name, scn])
         self._defined[table.owner, table.name] = scn
