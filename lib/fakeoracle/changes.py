@@ -88,6 +88,8 @@ class Changes:
             raise OracleError(933, "SQL command not properly ended")
         given = [translator.expression(node, Scope()) for node in values.expressions[0].expressions]
         stored = self._stored(translator, table, columns, given)
+        if translator.moments:
+            raise unsupported("AS OF in INSERT ... VALUES")
         arrays = {f"b{number}": column.arrow() for number, column in enumerate(binds)}
         source = pa.table(arrays) if arrays else pa.table({"nothing": pa.nulls(executions, pa.int8())})
         scratch = self._open()
@@ -115,7 +117,7 @@ class Changes:
         sql = f"SELECT {self._stored(translator, table, columns, given)} FROM ({query.sql}) AS q"
         past = self._transaction.past(translator.moments, binds)
         with self._transaction.changing(storing=True) as connection:
-            values = bind_values(sql, binds, 0) | self._transaction.parameters(past)
+            values = bind_values(sql, binds, 0) | self._transaction.parameters(sql, past)
             rows = connection.sql(sql, params=values).to_arrow_table()
             past.check()
             rows = _checked(table, table.columns, rows)
@@ -170,7 +172,7 @@ class Changes:
         sql = f"SELECT {', '.join(parts)}, t.rowid AS place FROM {table.physical} AS t {where}"
         past = self._transaction.past(translator.moments, binds, row)
         with self._transaction.changing(storing=True) as connection:
-            values = bind_values(sql, binds, row) | self._transaction.parameters(past)
+            values = bind_values(sql, binds, row) | self._transaction.parameters(sql, past)
             rows = connection.sql(sql, params=values).to_arrow_table()
             past.check()
             _checked(table, columns, rows)
@@ -195,7 +197,7 @@ class Changes:
         sql = f"SELECT t.rowid AS place FROM {table.physical} AS t {where}"
         past = self._transaction.past(translator.moments, binds, row)
         with self._transaction.changing() as connection:
-            values = bind_values(sql, binds, row) | self._transaction.parameters(past)
+            values = bind_values(sql, binds, row) | self._transaction.parameters(sql, past)
             rows = connection.sql(sql, params=values).to_arrow_table()
             past.check()
             if rows.num_rows:

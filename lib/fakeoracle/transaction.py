@@ -172,8 +172,8 @@ class Transaction:
         past.check()
         return past
 
-    def parameters(self, past: Past) -> dict[str, int]:
-        """Return the parameters for a statement that reads the past inside the open or read-only transaction.
+    def parameters(self, sql: str, past: Past) -> dict[str, int]:
+        """Return the parameters for a statement that reads the past, run inside the open or read-only transaction.
 
         Oracle reads the past without regard to the transaction; DuckDB shows it only as far as the transaction sees.
         """
@@ -181,7 +181,7 @@ class Transaction:
             raise unsupported(
                 "AS OF a moment since the transaction began, in one statement with a table as it is now"
             )
-        return past.parameters(self.number) if self.open else past.parameters()
+        return past.parameters(sql, self.number) if self.open else past.parameters(sql)
 
     def query(
         self, sql: str, values: dict[str, Any], columns: list[Described], past: Past, *, now: bool
@@ -191,15 +191,14 @@ class Transaction:
         A query of the past that does not also read tables as they are `now` never sees the transaction.
         """
         alone = bool(past.moments) and not now
-        values = values | (past.parameters() if alone else self.parameters(past))
+        values = values | (past.parameters(sql) if alone else self.parameters(sql, past))
         result = self._query(sql, values, columns, alone=alone)
         result.check = past.check
         return result
 
     def _query(self, sql: str, values: dict[str, Any], columns: list[Described], *, alone: bool) -> ResultSet:
-        if (
-            self.open and not alone
-        ):  # only the writing connection sees its own changes; it has to be free again at once
+        if self.open and not alone:
+            # only the writing connection sees its own changes; it has to be free again at once
             with self.changing() as connection:
                 reader = connection.sql(sql, params=values).to_arrow_table().to_reader(BATCH)
             return ResultSet(columns, encoded_batches(reader, columns, contextlib.nullcontext))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,10 +56,11 @@ class Past:
         for moment, scn in self.moments:
             self.undo.check(moment.table, scn)
 
-    def parameters(self, transaction: int = _NO_TRANSACTION) -> dict[str, int]:
-        """Return the parameters of the statement, run inside `transaction`."""
-        values = {moment.parameter: scn for moment, scn in self.moments}
-        return values | {OWN: transaction} if values else {}
+    def parameters(self, sql: str, transaction: int = _NO_TRANSACTION) -> dict[str, int]:
+        """Return the parameters that `sql` mentions, run inside `transaction`."""
+        values = {moment.parameter: scn for moment, scn in self.moments} | {OWN: transaction}
+        mentioned = set(re.findall(r"\$(\w+)", sql)) if self.moments else ()
+        return {name: value for name, value in values.items() if name in mentioned}
 
     @property
     def newest(self) -> int:
@@ -163,9 +165,9 @@ class Undo:
 
     def define(self, connection: duckdb.DuckDBPyConnection, table: Table, scn: int) -> None:
         """Begin to keep the old rows of a table that is new, or has other columns, from `scn` on."""
-        columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
-        columns += [f"{MADE} BIGINT", f"{ENDED} BIGINT"]
-        connection.execute(f"CREATE OR REPLACE TABLE {_old(table.owner, table.name)} ({', '.join(columns)})")
+        kept = {**_kept(table), MADE: "BIGINT", ENDED: "BIGINT"}
+        columns = ", ".join(f"{name} {storage}" for name, storage in kept.items())
+        connection.execute(f"CREATE OR REPLACE TABLE {_old(table.owner, table.name)} ({columns})")
         self.redefine(connection, table, scn)
 
     def redefine(self, connection: duckdb.DuckDBPyConnection, table: Table, scn: int) -> None:
@@ -194,7 +196,7 @@ def keep_old_rows(connection: duckdb.DuckDBPyConnection, table: Table, places: s
 
     What the transaction made itself was never there for anybody else, and is not kept.
     """
-    columns = f"{_listed(table)}, {MADE}"
+    columns = ", ".join([*_kept(table), MADE])
     connection.execute(
         f"INSERT INTO {_old(table.owner, table.name)} ({columns}, {ENDED}) SELECT {columns}, {transaction} "
         f"FROM {table.physical} WHERE {MADE} <> {transaction} AND rowid IN ({places})"
@@ -203,7 +205,7 @@ def keep_old_rows(connection: duckdb.DuckDBPyConnection, table: Table, places: s
 
 def as_of(table: Table, parameter: str) -> str:
     """Return the DuckDB relation of the table's rows at the SCN that `parameter` will hold."""
-    columns, old = _listed(table), _old(table.owner, table.name)
+    columns, old = ", ".join(_kept(table)), _old(table.owner, table.name)
     later = (
         f"(SELECT transaction AS number FROM fakeoracle.commits WHERE scn > CAST(${parameter} AS BIGINT) "
         f"UNION ALL SELECT CAST(${OWN} AS BIGINT))"
@@ -225,8 +227,9 @@ def scn_of(encoded: bytes | None) -> int:
     return int(max(min(value, Decimal(2**63)), Decimal(-1)))
 
 
-def _listed(table: Table) -> str:
-    return ", ".join(quote(column.name) for column in table.columns)
+def _kept(table: Table) -> dict[str, str]:
+    """Return the DuckDB columns whose past values are kept, with their types."""
+    return {quote(column.name): column.type.storage for column in table.columns}
 
 
 def _old(owner: str, name: str) -> str:

@@ -198,6 +198,7 @@ def test_no_client_sees_the_column_that_is_kept_with_each_row(cursor):
         ("select * from t as of scn 5.5", "AS OF SCN with a fraction"),
         ("update t as of scn 5 set id = 1", "VERSION in TABLE"),
         ("delete from t as of scn 5", "VERSION in TABLE"),
+        ("insert into t values ((select count(*) from t as of scn 5))", "AS OF in INSERT ... VALUES"),
         ("select ora_rowscn from t", "ORA_ROWSCN"),
         ("select scn_to_timestamp(5) from dual", "SCN_TO_TIMESTAMP"),
     ],

@@ -101,6 +101,7 @@ FORMS = {  # the ids found; their order counts where the statement has one
     "select id from {t} n where exists (select 1 from {t} as of scn :1 o where o.id = n.id)": [2],
     "select id from {t} where s in (select s from {t} as of scn :1)": [10],
     "select (select max(id) from {t} as of scn :1) from dual": [3],
+    "select trunc((select max(id) from {t} as of scn :1)) + (select 1 from {t} as of scn :2 where id = 1) from dual": [4],
     "select id from (select id from {t} as of scn :1) where id < 3": [1, 2],
     "with o as (select * from {t} as of scn :1) select o.id from o join {t} n on n.id = o.id": [2],
     "select id from {t} as of scn dbms_flashback.get_system_change_number": [2, 4, 10],
