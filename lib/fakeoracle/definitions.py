@@ -91,7 +91,7 @@ class Definitions:
         if self._catalogue.clash(table.owner, table.name):
             raise unsupported("two tables whose names differ only by case")
         columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
-        columns.append(f"{MADE} BIGINT")
+        columns.append(f"{MADE} BIGINT NOT NULL")
         if table.primary_key:
             columns.append(f"PRIMARY KEY ({', '.join(map(quote, table.primary_key))})")
         connection.execute(f"CREATE TABLE {table.physical} ({', '.join(columns)})")
