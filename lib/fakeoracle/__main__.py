@@ -62,7 +62,24 @@ def parser() -> argparse.ArgumentParser:
         f"'execute:1=slow-0.5 sql=T_SALES'; may be repeated. Places: {', '.join(PLACES)}. Kinds: {', '.join(KINDS)}",
     )
     add("--seed", type=int, default=0, help="decides what the rates of --fault hit (default 0)")
+    add(
+        "--revoke",
+        action="append",
+        default=[],
+        metavar="USER:NAME",
+        help="take a privilege from a user: V$DATABASE, DBMS_FLASHBACK, FLASHBACK or 'SELECT ANY TABLE'; may be repeated",
+    )
     return out
+
+
+def _revoked(options: list[str]) -> dict[str, set[str]]:
+    revoked: dict[str, set[str]] = {}
+    for option in options:
+        user, colon, name = option.partition(":")
+        if not colon:
+            raise ValueError(f"--revoke {option}: write USER:NAME")
+        revoked.setdefault(user.upper(), set()).add(name)
+    return revoked
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,6 +138,7 @@ def _serve(arguments: argparse.Namespace, password: str, stop: threading.Event) 
         cache_bytes=arguments.cache_megabytes * 1024 * 1024,
         compress_rows=not arguments.no_compress_rows,
         seed=arguments.seed,
+        revoked=_revoked(arguments.revoke),
         schema=arguments.schema,
         data=arguments.data,
     ) as server:

@@ -19,7 +19,7 @@ _CHANGES = ("INSERT", "UPDATE", "DELETE", "MERGE")
 # what gives another answer at another time or to another session, in any statement that mentions it
 _VOLATILE = frozenset(
     ["SYSDATE", "SYSTIMESTAMP", "CURRENT_DATE", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "SYS_CONTEXT", "USERENV",
-     "SYS_GUID", "NEXTVAL", "CURRVAL", "DBMS_RANDOM", "OF", "FOR", "UID", "SESSIONTIMEZONE", "ORA_ROWSCN"]
+     "SYS_GUID", "NEXTVAL", "CURRVAL", "DBMS_RANDOM", "OF", "FOR", "UID", "SESSIONTIMEZONE", "ORA_ROWSCN", "DBMS_FLASHBACK"]
 )  # fmt: skip
 _LOB_CODES = (112, 113)
 _HARMLESS = (

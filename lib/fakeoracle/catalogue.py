@@ -6,6 +6,7 @@ Kept in the schema `fakeoracle` of the same DuckDB file, in tables that the dict
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -24,6 +25,8 @@ CREATE TABLE IF NOT EXISTS fakeoracle.all_tab_columns (
 CREATE TABLE IF NOT EXISTS fakeoracle.all_indexes (
     owner VARCHAR, index_name VARCHAR, table_name VARCHAR, column_names VARCHAR[], uniqueness VARCHAR);
 """
+PRIVILEGES = frozenset(["V$DATABASE", "DBMS_FLASHBACK", "FLASHBACK", "SELECT ANY TABLE"])
+"""What can be revoked: a view, a package, AS OF on the tables of others, and these tables altogether."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Catalogue:
     profile: Profile = DEFAULT_PROFILE
     version: int = 0
     _tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+    _revoked: dict[str, frozenset[str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def load(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -112,6 +116,22 @@ class Catalogue:
         for owner, name, key, constraint in tables.fetchall():
             table = Table(owner, name, tuple(columns[owner, name]), tuple(key), constraint)
             self._tables[owner, name] = table
+
+    def revoke(self, revoked: Mapping[str, Collection[str]]) -> None:
+        """Take privileges from users; ValueError for a user or privilege that does not exist."""
+        for user, names in revoked.items():
+            lost = frozenset(name.upper() for name in names)
+            if user.upper() not in self.users:
+                raise ValueError(f"nothing can be revoked from {user}, who is no user")
+            if lost - PRIVILEGES:
+                raise ValueError(
+                    f"{', '.join(sorted(lost - PRIVILEGES))} cannot be revoked, only {', '.join(sorted(PRIVILEGES))}"
+                )
+            self._revoked[user.upper()] = lost
+
+    def may(self, user: str, privilege: str) -> bool:
+        """Tell whether a user has one of PRIVILEGES."""
+        return privilege not in self._revoked.get(user, ())
 
     def table(self, owner: str, name: str) -> Table | None:
         """Return a table by its exact name."""
@@ -189,12 +209,20 @@ class Catalogue:
         if name == "V$VERSION":
             banner = literal(self.profile.banner)
             return View((("BANNER", text_type(80), banner), ("CON_ID", NUMBER, "0")), "(SELECT 1)")
+        if name == "V$DATABASE":
+            return View(_DATABASE, "(SELECT 1)")
         if name == "PRODUCT_COMPONENT_VERSION":
             return View(_product(self.profile), "(SELECT 1)")
         return None
 
 
 _NAME = text_type(128)
+_DATABASE = (
+    ("NAME", text_type(9), "'FAKE'"),
+    ("OPEN_MODE", text_type(20), "'READ WRITE'"),
+    ("DATABASE_ROLE", text_type(16), "'PRIMARY'"),
+    ("CURRENT_SCN", NUMBER, "current_scn()"),
+)
 _TABLE_COLUMNS = (
     ("OWNER", _NAME, "owner"),
     ("TABLE_NAME", _NAME, "table_name"),

@@ -18,6 +18,7 @@ from .expressions import Expr
 from .sql import Statement, statement
 from .transaction import Transaction
 from .translate import Scope, Translator, identifier, only
+from .undo import MADE, keep_old_rows
 
 
 class Changes:
@@ -87,6 +88,8 @@ class Changes:
             raise OracleError(933, "SQL command not properly ended")
         given = [translator.expression(node, Scope()) for node in values.expressions[0].expressions]
         stored = self._stored(translator, table, columns, given)
+        if translator.moments:
+            raise unsupported("AS OF in INSERT ... VALUES")
         arrays = {f"b{number}": column.arrow() for number, column in enumerate(binds)}
         source = pa.table(arrays) if arrays else pa.table({"nothing": pa.nulls(executions, pa.int8())})
         scratch = self._open()
@@ -112,8 +115,11 @@ class Changes:
             for n, c in enumerate(query.columns, 1)
         ]
         sql = f"SELECT {self._stored(translator, table, columns, given)} FROM ({query.sql}) AS q"
+        past = self._transaction.past(translator.moments, binds)
         with self._transaction.changing(storing=True) as connection:
-            rows = connection.sql(sql, params=bind_values(sql, binds, 0)).to_arrow_table()
+            values = bind_values(sql, binds, 0) | self._transaction.parameters(sql, past)
+            rows = connection.sql(sql, params=values).to_arrow_table()
+            past.check()
             rows = _checked(table, table.columns, rows)
         self._append(table, rows)
         return int(rows.num_rows)
@@ -139,7 +145,12 @@ class Changes:
             connection.register("new_rows", rows)
             try:
                 _check_keys(connection, table)
-                connection.execute(f"INSERT INTO {table.physical} SELECT * FROM new_rows")
+                names = ", ".join(quote(column.name) for column in table.columns)
+                number = self._transaction.number
+                connection.execute(
+                    f"INSERT INTO {table.physical} ({names}, {MADE}) SELECT *, {number} FROM new_rows"
+                )
+                self._transaction.changed(rows.num_rows)
             finally:
                 with contextlib.suppress(duckdb.Error):
                     connection.unregister("new_rows")
@@ -159,31 +170,47 @@ class Changes:
             columns.append(column)
             parts.append(f"{ex.stored(value, column.type, name)} AS c{number}")
         sql = f"SELECT {', '.join(parts)}, t.rowid AS place FROM {table.physical} AS t {where}"
+        past = self._transaction.past(translator.moments, binds, row)
         with self._transaction.changing(storing=True) as connection:
-            rows = connection.sql(sql, params=bind_values(sql, binds, row)).to_arrow_table()
+            values = bind_values(sql, binds, row) | self._transaction.parameters(sql, past)
+            rows = connection.sql(sql, params=values).to_arrow_table()
+            past.check()
             _checked(table, columns, rows)
             connection.register("new_rows", rows)
             try:
                 sets = ", ".join(
                     f"{quote(column.name)} = n.c{number}" for number, column in enumerate(columns, 1)
                 )
+                number = self._transaction.number
+                keep_old_rows(connection, table, "SELECT place FROM new_rows", number)
                 connection.execute(
-                    f"UPDATE {table.physical} AS t SET {sets} FROM new_rows AS n WHERE t.rowid = n.place"
+                    f"UPDATE {table.physical} AS t SET {sets}, {MADE} = {number} FROM new_rows AS n WHERE t.rowid = n.place"
                 )
             finally:
                 with contextlib.suppress(duckdb.Error):
                     connection.unregister("new_rows")
-        return int(rows.num_rows)
+        return self._transaction.changed(rows.num_rows)
 
     def _delete(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], row: int) -> int:
         only(tree, "this", "where", "hint")
-        _, table, _, where = self._target(stmt, tree, binds)
-        sql = (
-            f"DELETE FROM {table.physical} WHERE rowid IN (SELECT t.rowid FROM {table.physical} AS t {where})"
-        )
+        translator, table, _, where = self._target(stmt, tree, binds)
+        sql = f"SELECT t.rowid AS place FROM {table.physical} AS t {where}"
+        past = self._transaction.past(translator.moments, binds, row)
         with self._transaction.changing() as connection:
-            answer = connection.execute(sql, bind_values(sql, binds, row) or None).fetchone()
-        return int(answer[0]) if answer else 0
+            values = bind_values(sql, binds, row) | self._transaction.parameters(sql, past)
+            rows = connection.sql(sql, params=values).to_arrow_table()
+            past.check()
+            if rows.num_rows:
+                connection.register("gone", rows)
+                try:
+                    keep_old_rows(connection, table, "SELECT place FROM gone", self._transaction.number)
+                    connection.execute(
+                        f"DELETE FROM {table.physical} WHERE rowid IN (SELECT place FROM gone)"
+                    )
+                finally:
+                    with contextlib.suppress(duckdb.Error):
+                        connection.unregister("gone")
+        return self._transaction.changed(rows.num_rows)
 
     def _target(
         self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn]

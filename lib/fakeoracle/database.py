@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,17 @@ from .sql import Statement, statement
 from .transaction import Transaction
 from .translate import Query, Translator
 from .ttc import Described
+from .undo import Undo
 
 _DDL = ("CREATE", "DROP", "TRUNCATE", "ALTER", "COMMENT")
 _PLANS_KEPT = 200
 
 
 class Database:
-    """One DuckDB database with its catalogue; `path` None keeps it in memory."""
+    """One DuckDB database with its catalogue; `path` None keeps it in memory.
+
+    `revoked` maps users to the privileges they lack (of `catalogue.PRIVILEGES`).
+    """
 
     def __init__(
         self,
@@ -39,10 +43,18 @@ class Database:
         service: str,
         users: Mapping[str, str],
         profile: Profile = DEFAULT_PROFILE,
+        revoked: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._root = duckdb.connect(":memory:" if path is None else str(path))
         self.catalogue = Catalogue(frozenset(name.upper() for name in users), service, profile)
-        self.catalogue.load(self._root)
+        self.undo = Undo(self.connection)
+        try:
+            self.catalogue.revoke(revoked or {})
+            self.catalogue.load(self._root)
+            self.undo.load(self._root)
+        except ValueError:
+            self._root.close()
+            raise
         functions.register(self._root)
 
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -52,6 +64,10 @@ class Database:
     def open_session(self, user: str) -> DatabaseSession:
         """Return a session of `user`, whose schema has the same name."""
         return DatabaseSession(self, user)
+
+    def forget_undo(self) -> None:
+        """Make every SCN before now too old: ORA-01555, also at the next fetch of a query that reads one."""
+        self.undo.forget()
 
     def close(self) -> None:
         """Write everything to disk and let go of it."""
@@ -68,9 +84,11 @@ class DatabaseSession:
         self._user = user
         self.schema = user
         self.client: dict[str, str] = {}
-        self._transaction = Transaction(database.connection)
+        self._transaction = Transaction(database.connection, database.undo)
         self._changes = Changes(self._transaction, self._translator, database.connection)
-        self._definitions = Definitions(self._transaction, database.catalogue, self._changes.default)
+        self._definitions = Definitions(
+            self._transaction, database.catalogue, database.undo, self._changes.default
+        )
         self._plans: dict[Any, Query] = {}
 
     @property
@@ -164,4 +182,6 @@ class DatabaseSession:
 
     def _query(self, stmt: Statement, binds: Sequence[BindColumn]) -> ResultSet:
         plan = self._plan(stmt, binds)
-        return self._transaction.query(plan.sql, bind_values(plan.sql, binds, 0), plan.described)
+        past = self._transaction.past(plan.moments, binds)
+        values = bind_values(plan.sql, binds, 0)
+        return self._transaction.query(plan.sql, values, plan.described, past, now=plan.now)

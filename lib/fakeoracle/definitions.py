@@ -13,16 +13,22 @@ from .ddl import AddKey, Change, CreateIndex, CreateTable, keyed
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .transaction import Transaction
+from .undo import MADE, Undo
 
 
 class Definitions:
     """Changes the catalogue, and DuckDB's tables with it; `default` gives the value of a column's DEFAULT."""
 
     def __init__(
-        self, transaction: Transaction, catalogue: Catalogue, default: Callable[[Column], Expr]
+        self,
+        transaction: Transaction,
+        catalogue: Catalogue,
+        undo: Undo,
+        default: Callable[[Column], Expr],
     ) -> None:
         self._transaction = transaction
         self._catalogue = catalogue
+        self._undo = undo
         self._default = default
 
     def run(self, change: Change) -> None:
@@ -31,8 +37,8 @@ class Definitions:
         with self._catalogue.lock, self._transaction.running(self._transaction.writer) as connection:
             connection.execute("BEGIN TRANSACTION")
             try:
-                old, new = self._change(connection, change)
-                connection.execute("COMMIT")
+                with self._undo.committing(connection, self._undo.new_transaction()) as scn:
+                    old, new = self._change(connection, change, scn)
             except BaseException:
                 with contextlib.suppress(duckdb.Error):
                     connection.execute("ROLLBACK")
@@ -40,14 +46,14 @@ class Definitions:
             self._catalogue.changed(old, new)
 
     def _change(
-        self, connection: duckdb.DuckDBPyConnection, change: Change
+        self, connection: duckdb.DuckDBPyConnection, change: Change, scn: int
     ) -> tuple[Table | None, Table | None]:
         if isinstance(change, CreateTable):
-            return None, self._create(connection, change.table)
+            return None, self._create(connection, change.table, scn)
         if isinstance(change, CreateIndex):
             return self._create_index(connection, change)
         if isinstance(change, AddKey):
-            return self._add_key(connection, change)
+            return self._add_key(connection, change, scn)
         if change.verb == "DROP INDEX":
             gone = connection.execute(
                 "DELETE FROM fakeoracle.all_indexes WHERE owner = ? AND index_name = ?",
@@ -59,6 +65,7 @@ class Definitions:
         table = self._existing(change.owner, change.name, change.place)
         if change.verb == "DROP TABLE":
             connection.execute(f"DROP TABLE {table.physical}")
+            self._undo.drop(connection, table)
             self._catalogue.erase(connection, table)
             connection.execute(
                 "DELETE FROM fakeoracle.all_indexes WHERE owner = ? AND table_name = ?",
@@ -67,6 +74,7 @@ class Definitions:
             return table, None
         if change.verb == "TRUNCATE TABLE":
             connection.execute(f"DELETE FROM {table.physical}")
+            self._undo.redefine(connection, table, scn)
         return table, table
 
     def _existing(self, owner: str, name: str, place: int = 0) -> Table:
@@ -75,7 +83,7 @@ class Definitions:
             raise OracleError(942, "table or view does not exist", place)
         return table
 
-    def _create(self, connection: duckdb.DuckDBPyConnection, table: Table) -> Table:
+    def _create(self, connection: duckdb.DuckDBPyConnection, table: Table, scn: int) -> Table:
         if table.owner not in self._catalogue.users:
             raise OracleError(1918, f"user '{table.owner}' does not exist")
         if self._catalogue.table(table.owner, table.name):
@@ -83,6 +91,7 @@ class Definitions:
         if self._catalogue.clash(table.owner, table.name):
             raise unsupported("two tables whose names differ only by case")
         columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
+        columns.append(f"{MADE} BIGINT NOT NULL")
         if table.primary_key:
             columns.append(f"PRIMARY KEY ({', '.join(map(quote, table.primary_key))})")
         connection.execute(f"CREATE TABLE {table.physical} ({', '.join(columns)})")
@@ -90,6 +99,7 @@ class Definitions:
             if column.default is not None:
                 ex.stored(self._default(column), column.type, column.name)
         self._catalogue.store(connection, table)
+        self._undo.define(connection, table, scn)
         return table
 
     def _create_index(
@@ -111,7 +121,9 @@ class Definitions:
         )
         return table, table
 
-    def _add_key(self, connection: duckdb.DuckDBPyConnection, change: AddKey) -> tuple[Table, Table]:
+    def _add_key(
+        self, connection: duckdb.DuckDBPyConnection, change: AddKey, scn: int
+    ) -> tuple[Table, Table]:
         old = self._existing(change.owner, change.table)
         new = keyed(old, change.columns, change.constraint)
         key = ", ".join(map(quote, change.columns))
@@ -125,4 +137,5 @@ class Definitions:
             raise OracleError(1449, "column contains NULL values; cannot alter to NOT NULL")
         connection.execute(f"ALTER TABLE {old.physical} ADD PRIMARY KEY ({key})")
         self._catalogue.store(connection, new)
+        self._undo.redefine(connection, new, scn)
         return old, new

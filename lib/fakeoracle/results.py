@@ -27,7 +27,7 @@ class ResultSet:
 
     `batches` gives them as they are asked for: encoded columns, one `binary` array for each column that is sent, and the
     number of rows. `release` is called once, when no more rows are wanted. With `compress` a value that is as in the row
-    before is left out where that makes the message shorter.
+    before is left out where that makes the message shorter. `check` raises an OracleError if no more rows may be had.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ResultSet:
         self._release: Callable[[], None] | None = release
         self._rows: pa.Array[Any] = pa.array([], pa.binary())
         self._at = 0
+        self.check: Callable[[], None] = lambda: None
 
     @classmethod
     def of_rows(cls, columns: list[Described], rows: Iterable[pa.Array[Any]]) -> ResultSet:
@@ -58,6 +59,8 @@ class ResultSet:
         """
         parts: list[bytes | memoryview[int]] = []
         taken = 0
+        if self._release:
+            self.check()
         while taken < count:
             if self._at >= len(self._rows) and not self._load():
                 break

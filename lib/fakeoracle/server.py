@@ -7,11 +7,11 @@ import ipaddress
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from .backend import Backend
-from .cache import CachingBackend
+from .cache import Cache, CachingBackend
 from .database import Database
 from .faults import Faults
 from .loading import load
@@ -29,7 +29,7 @@ class Server:
 
     `host`, `port` and `dsn` say where it listens, `faults` are its switches, `backend` is what lies behind it, `ca_file`
     the authority to trust for a `tcps` dsn (None without TLS, or with certificates that were given), `loaded` whether
-    schema and data were loaded at the start.
+    schema and data were loaded at the start, `cache` the results kept (None without a cache).
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Server:
         port: int,
         ca_file: Path | None = None,
         loaded: bool = False,
+        cache: Cache | None = None,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"fakeoracle listens on loopback only, not on {host}")
@@ -48,6 +49,7 @@ class Server:
         self.faults = settings.faults
         self.ca_file = ca_file
         self.loaded = loaded
+        self.cache = cache
         self._settings = settings
         self._listener = socket.create_server((host, port), backlog=_BACKLOG)
         self.host, self.port = self._listener.getsockname()[:2]
@@ -134,6 +136,7 @@ def serve(
     seed: int = 0,
     schema: str | Path | None = None,
     data: str | Path | None = None,
+    revoked: Mapping[str, Collection[str]] | None = None,
 ) -> Iterator[Server]:
     """Run a server for the length of a `with` block.
 
@@ -141,7 +144,8 @@ def serve(
     user owns the schema of that name; `port` 0 takes a free one; `profile` is a name of `profiles.PROFILES`; `backend`
     takes the place of DuckDB. `tls` is the folder that keeps the certificates (True: a folder that goes away), or
     `cert` and `key` are files. `cache` keeps results, up to `cache_bytes` of them; `compress_rows` leaves out values that are as in the
-    row before; `seed` decides what the rates of faults hit. `schema` is a SQL script and `data` a folder of tables, loaded
+    row before; `revoked` maps users to the privileges they lack (V$DATABASE, DBMS_FLASHBACK, FLASHBACK, SELECT ANY TABLE);
+    `seed` decides what the rates of faults hit. `schema` is a SQL script and `data` a folder of tables, loaded
     as the first user unless that user owns a table already. ValueError says what is wrong with an argument or a file.
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
@@ -149,22 +153,29 @@ def serve(
     with contextlib.ExitStack() as stack:
         files = _certificates(stack, tls, cert, key)
         context = files.context() if files else None
-        behind = backend or Database(path, service=service, users=accounts, profile=release)
+        behind = backend or Database(path, service=service, users=accounts, profile=release, revoked=revoked)
         stack.callback(behind.close)
         loaded = bool(schema or data) and _load(behind, next(iter(accounts)), schema, data)
-        if cache:
-            behind = CachingBackend(behind, cache_bytes)
+        caching = CachingBackend(behind, cache_bytes) if cache else None
         settings = Settings(
             service=service,
             passwords={name.upper(): password for name, password in accounts.items()},
-            open_database=behind.open_session,
+            open_database=(caching or behind).open_session,
             faults=Faults(seed),
             profile=release,
             context=context,
             compress_rows=compress_rows,
         )
         ca_file = files.ca if files and not cert else None
-        server = Server(behind, settings, host=host, port=port, ca_file=ca_file, loaded=loaded)
+        server = Server(
+            behind,
+            settings,
+            host=host,
+            port=port,
+            ca_file=ca_file,
+            loaded=loaded,
+            cache=caching and caching.cache,
+        )
         stack.callback(server.stop)
         yield server
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from bisect import bisect_right
@@ -207,6 +208,8 @@ def _syntax_error(
     place = len(stmt.text[: start + (moves[at][1] if at >= 0 else 0)].encode())
     if stmt.verb not in ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"):
         return OracleError(900, "invalid SQL statement")
+    if any(pair == ("VERSIONS", "BETWEEN") for pair in itertools.pairwise(t.upper for t in stmt.tokens)):
+        return unsupported("VERSIONS BETWEEN (flashback version query)")
     if stmt.verb == "SELECT" and not any(token.upper == "FROM" for token in stmt.tokens):
         return OracleError(923, "FROM keyword not found where expected", place)
     if column >= len(text):

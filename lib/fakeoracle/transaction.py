@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from . import expressions as ex
+from .binds import BindColumn, bind_values
 from .errors import OracleError, unsupported
 from .results import BATCH, ResultSet, encoded_batches
 from .ttc import Described
+from .undo import Moment, Past, Undo, scn_of
 
 _ORA = re.compile(r"ORA-(\d{5}): ([^\n]*)")
 
@@ -21,13 +24,18 @@ _ORA = re.compile(r"ORA-(\d{5}): ([^\n]*)")
 class Transaction:
     """One client's connections to DuckDB: the one that writes, a snapshot for a read-only transaction, one a query.
 
-    `open_connection` gives a new connection to the database.
+    `open_connection` gives a new connection to the database, `undo` numbers the commits. `number` is that of the open
+    transaction.
     """
 
-    def __init__(self, open_connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+    def __init__(self, open_connection: Callable[[], duckdb.DuckDBPyConnection], undo: Undo) -> None:
         self._open = open_connection
+        self._undo = undo
         self.writer = open_connection()
         self.open = False
+        self.number = 0
+        self._changed = False
+        self._since = 0  # the SCN when the open or read-only transaction began
         self._snapshot: duckdb.DuckDBPyConnection | None = None
         self._snapshot_rows: ResultSet | None = None
         self._active: list[duckdb.DuckDBPyConnection] = []
@@ -39,9 +47,20 @@ class Transaction:
         if self.open:
             self.open = False
             try:
-                self.writer.execute("COMMIT")
+                if self._changed:
+                    with self._undo.committing(self.writer, self.number):
+                        pass
+                else:
+                    self.writer.execute("COMMIT")
             except duckdb.Error as error:
+                with contextlib.suppress(duckdb.Error):
+                    self.writer.execute("ROLLBACK")
                 raise oracle_error(error) from None
+
+    def changed(self, rows: int) -> int:
+        """Note that the open transaction changed so many rows, and return them; without any its commit has no SCN."""
+        self._changed = self._changed or rows > 0
+        return rows
 
     def rollback(self) -> None:
         """End the transaction, undoing its changes."""
@@ -55,6 +74,7 @@ class Transaction:
         """Let queries see one moment until the transaction ends."""
         if self.open or self._snapshot:
             raise OracleError(1453, "SET TRANSACTION must be first statement of transaction")
+        self._since = self._undo.current
         self._snapshot = self._open()
         self._snapshot.execute("BEGIN TRANSACTION READ ONLY")
         self._snapshot.execute(
@@ -108,6 +128,8 @@ class Transaction:
         fresh = not self.open
         with self.running(self.writer, storing=storing) as connection:
             if fresh:
+                self._since, self.number = self._undo.current, self._undo.new_transaction()
+                self._changed = False
                 connection.execute("BEGIN TRANSACTION")
                 self.open = True
             try:
@@ -134,13 +156,53 @@ class Transaction:
             return False
         return True
 
-    def query(self, sql: str, values: dict[str, Any], columns: list[Described]) -> ResultSet:
-        """Run a query where it has to run: in the open transaction, in the snapshot, or on a connection of its own."""
-        if self.open:  # only the writing connection sees its own changes; it has to be free again at once
+    def past(self, moments: Sequence[Moment], binds: Sequence[BindColumn], row: int = 0) -> Past:
+        """Work out the moments a statement asks for; an OracleError if one cannot be read."""
+        numbers: list[int] = []
+        if moments:
+            sql = "SELECT " + ", ".join(ex.as_blob(ex.as_number(moment.scn)).sql for moment in moments)
+            connection = self._open()
+            try:
+                with self.running(connection):
+                    found = connection.execute(sql, bind_values(sql, binds, row)).fetchone()
+            finally:
+                connection.close()
+            numbers = [scn_of(encoded) for encoded in found or ()]
+        past = Past(self._undo, tuple(zip(moments, numbers, strict=True)))
+        past.check()
+        return past
+
+    def parameters(self, sql: str, past: Past) -> dict[str, int]:
+        """Return the parameters for a statement that reads the past, run inside the open or read-only transaction.
+
+        Oracle reads the past without regard to the transaction; DuckDB shows it only as far as the transaction sees.
+        """
+        if past.newest > self._since and (self.open or self._snapshot):
+            raise unsupported(
+                "AS OF a moment since the transaction began, in one statement with a table as it is now"
+            )
+        return past.parameters(sql, self.number) if self.open else past.parameters(sql)
+
+    def query(
+        self, sql: str, values: dict[str, Any], columns: list[Described], past: Past, *, now: bool
+    ) -> ResultSet:
+        """Run a query where it has to run: in the open transaction, in the snapshot, or on a connection of its own.
+
+        A query of the past that does not also read tables as they are `now` never sees the transaction.
+        """
+        alone = bool(past.moments) and not now
+        values = values | (past.parameters(sql) if alone else self.parameters(sql, past))
+        result = self._query(sql, values, columns, alone=alone)
+        result.check = past.check
+        return result
+
+    def _query(self, sql: str, values: dict[str, Any], columns: list[Described], *, alone: bool) -> ResultSet:
+        if self.open and not alone:
+            # only the writing connection sees its own changes; it has to be free again at once
             with self.changing() as connection:
                 reader = connection.sql(sql, params=values).to_arrow_table().to_reader(BATCH)
             return ResultSet(columns, encoded_batches(reader, columns, contextlib.nullcontext))
-        if self._snapshot:
+        if self._snapshot and not alone:
             return self._snapshot_query(sql, values, columns)
         connection = self._open()
         try:

@@ -22,6 +22,7 @@ from .expressions import Expr
 from .sql import Statement
 from .ttc import CLIENT_CONTEXT, Described
 from .types import COUNT, DATE, NUMBER, TIMESTAMP, OracleType, declared, text_type
+from .undo import Moment, as_of
 
 _STRFTIME = {
     "YYYY": "%Y",
@@ -98,10 +99,15 @@ class OutColumn:
 
 @dataclass(frozen=True)
 class Query:
-    """A translated query: DuckDB text whose columns are c1, c2, ..."""
+    """A translated query: DuckDB text whose columns are c1, c2, ...
+
+    Of a whole statement it is also known what moments its tables are read AS OF, and whether any is read as it is `now`.
+    """
 
     sql: str
     columns: list[OutColumn]
+    moments: tuple[Moment, ...] = ()
+    now: bool = True
 
     @property
     def described(self) -> list[Described]:
@@ -168,12 +174,15 @@ class Translator:
         self._user = user
         self._binds = binds
         self._aliases = 0
+        self.moments: list[Moment] = []
+        self._now = False
         self._functions: dict[type[exp.Expr], Callable[[Any, Scope], Expr]] = {
             exp.Literal: self._literal,
             exp.RawString: self._literal,
             exp.Null: lambda node, scope: ex.NULL,
             exp.Placeholder: self._placeholder,
             exp.Column: self._column,
+            exp.Dot: self._package,
             exp.Paren: lambda node, scope: self.expression(node.this, scope),
             exp.Neg: lambda node, scope: ex.negated(self.expression(node.this, scope)),
             exp.Add: self._add,
@@ -240,7 +249,7 @@ class Translator:
 
     def top(self, tree: exp.Expr) -> Query:
         """Translate the statement's own query; unnamed columns take the text of their expression."""
-        query = self.query(tree)
+        query = replace(self.query(tree), moments=tuple(self.moments), now=self._now)
         first = tree
         while isinstance(first, (exp.SetOperation, exp.Subquery)):
             first = first.this
@@ -252,7 +261,7 @@ class Translator:
             column if isinstance(item, (exp.Alias, exp.Column)) else replace(column, name=heading)
             for column, item, heading in zip(query.columns, items, headings, strict=True)
         ]
-        return Query(query.sql, named)
+        return replace(query, columns=named)
 
     def _select(self, tree: exp.Select, outer: Scope | None) -> Query:
         only(
@@ -388,29 +397,47 @@ class Translator:
         )
 
     def _table(self, node: exp.Table, scope: Scope, alias: str) -> tuple[Relation, str]:
-        if node.args.get("version"):
-            raise unsupported("AS OF (flashback query)")
-        only(node, "this", "db", "alias")
+        only(node, "this", "db", "alias", "version")
+        past = node.args.get("version")
         if not isinstance(node.this, exp.Identifier):
             raise unsupported(f"{node.this.key.upper()} in FROM")
         name = identifier(node.this)
         if not node.args.get("db"):
             query = scope.query_named(name)
+            if query and past:
+                raise unsupported("AS OF on a WITH query")
             if query:
                 return self._of_query(name, query, alias), f"({query.sql}) AS {alias}"
         table = self.find_table(node, must=False)
+        if table and past:
+            return self.relation(table, alias), f"{self._as_of(table, past)} AS {alias}"
         if table:
+            self._now = True
             return self.relation(table, alias), f"{table.physical} AS {alias}"
         owner = identifier(node.args["db"]) if node.args.get("db") else "SYS"
         view = self._catalogue.view(name, self._schema) if owner in ("SYS", "PUBLIC") else None
-        if view is None:
+        if view is None or not self._catalogue.may(self._user, name):
             raise self._no_table(node)
+        if past:
+            raise unsupported(f"AS OF on {name}")
         columns, listed = [], []
         for number, (column, kind, sql) in enumerate(view.columns, 1):
             whole = kind.is_number
             listed.append(f"CAST({sql} AS {'DECIMAL(10, 0)' if whole else kind.storage}) AS c{number}")
             columns.append((column, Expr(f"{alias}.c{number}", kind, (10, 0) if whole else None)))
         return Relation(name, columns), f"(SELECT {', '.join(listed)} FROM {view.source} AS v) AS {alias}"
+
+    def _as_of(self, table: Table, version: exp.Version) -> str:
+        """Return the rows of a table as of an SCN, which neither a column nor a subquery may give (SQL Language Reference)."""
+        if str(version.this).upper() != "SCN" or version.args.get("kind") != "AS OF":
+            raise unsupported(f"{version.args.get('kind')} {version.this} (flashback query)")
+        if table.owner != self._user and not self._catalogue.may(self._user, "FLASHBACK"):
+            raise OracleError(1031, "insufficient privileges")
+        if version.expression.find(exp.Query):
+            raise unsupported("a subquery in AS OF SCN")
+        parameter = f"scn{len(self.moments)}"
+        self.moments.append(Moment(parameter, table, self.expression(version.expression, Scope())))
+        return as_of(table, parameter)
 
     def relation(self, table: Table, alias: str) -> Relation:
         """Return a table as a relation, without adding it anywhere."""
@@ -426,6 +453,8 @@ class Translator:
         """Return the table a node names; ORA-00942 if it must exist and does not."""
         owner = identifier(node.args["db"]) if node.args.get("db") else self._schema
         table = self._catalogue.table(owner, identifier(node.this))
+        if table and table.owner != self._user and not self._catalogue.may(self._user, "SELECT ANY TABLE"):
+            table = None
         if table is None and must:
             raise self._no_table(node)
         return table
@@ -659,6 +688,8 @@ class Translator:
         return self._binds[number]
 
     def _column(self, node: exp.Column, scope: Scope) -> Expr:
+        if _is_current_scn(node):
+            return self._current_scn(node)
         if node.args.get("db"):
             raise unsupported("a column qualified by schema and table")
         name = identifier(node.this)
@@ -673,13 +704,28 @@ class Translator:
             if qualifier is None and name == "ROWNUM" and at.rownum:
                 return Expr(f"CAST({at.rownum} AS DECIMAL(19, 0))", NUMBER, (19, 0), nullable=False)
             at = at.parent
-        if qualifier is None and name in ("ROWNUM", "ROWID", "LEVEL", "SYSTIMESTAMP"):
+        if qualifier is None and name in ("ROWNUM", "ROWID", "LEVEL", "SYSTIMESTAMP", "ORA_ROWSCN"):
             raise unsupported(name)
         if qualifier is None and name == "USER":
             return self._current_user(node, scope)
         shown = f'"{qualifier}"."{name}"' if qualifier else f'"{name}"'
         first = node.args.get("table") or node.this
         raise OracleError(904, f"{shown}: invalid identifier", self._stmt.place(first))
+
+    def _package(self, node: exp.Dot, scope: Scope) -> Expr:
+        """A function of a package, written with brackets."""
+        call = node.expression
+        if isinstance(call, exp.Anonymous) and not call.expressions and isinstance(node.this, exp.Identifier):
+            column = exp.Column(this=exp.to_identifier(str(call.this)), table=node.this)
+            if _is_current_scn(column):
+                return self._current_scn(column)
+        raise unsupported(node.sql(dialect="oracle"))
+
+    def _current_scn(self, node: exp.Column) -> Expr:
+        if not self._catalogue.may(self._user, "DBMS_FLASHBACK"):
+            shown = '"DBMS_FLASHBACK"."GET_SYSTEM_CHANGE_NUMBER": invalid identifier'
+            raise OracleError(904, shown, self._stmt.place(node.args["table"]))
+        return Expr("CAST(current_scn() AS DECIMAL(19, 0))", NUMBER, (19, 0))
 
     def _add(self, node: exp.Expr, scope: Scope) -> Expr:
         left, right = self._both(node, scope)
@@ -1050,6 +1096,14 @@ def _moment(parts: list[int]) -> datetime.datetime:
 
 def _make_optional(relation: Relation) -> None:
     relation.columns = [(name, replace(expr, nullable=True)) for name, expr in relation.columns]
+
+
+def _is_current_scn(node: exp.Column) -> bool:
+    if isinstance(node.this, exp.Star) or not node.args.get("table"):
+        return False
+    owner = identifier(node.args["db"]) if node.args.get("db") else "SYS"
+    names = (owner, identifier(node.args["table"]), identifier(node.this))
+    return names == ("SYS", "DBMS_FLASHBACK", "GET_SYSTEM_CHANGE_NUMBER")
 
 
 def _is_rownum(node: exp.Expr) -> bool:

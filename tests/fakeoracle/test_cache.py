@@ -23,9 +23,9 @@ def server():
 
 @pytest.fixture
 def cache(server):
-    server.backend.cache.changed()  # begin empty
-    server.backend.cache.hits = 0
-    return server.backend.cache
+    server.cache.changed()  # begin empty
+    server.cache.hits = 0
+    return server.cache
 
 
 @pytest.fixture
@@ -134,5 +134,5 @@ def test_what_is_beyond_the_bound_is_served_and_not_kept(cursor):
             for _ in range(2):
                 assert len(read(small, "select * from t")) == 100
                 assert read(small, "select count(*) from t") == [(100,)]
-        assert server.backend.cache.hits == 1
-        assert 0 < server.backend.cache.size <= 2000
+        assert server.cache.hits == 1
+        assert 0 < server.cache.size <= 2000
