@@ -18,6 +18,7 @@ from .ddl import DdlParser
 from .definitions import Definitions
 from .errors import OracleError, unsupported
 from .expressions import Expr
+from .moments import session_zone, zone_offset
 from .results import ResultSet
 from .sql import Statement, statement
 from .transaction import Transaction
@@ -58,6 +59,7 @@ class DatabaseSession:
     def __init__(self, database: Database, user: str) -> None:
         self._catalogue = database.catalogue
         self._user = user
+        self._zone = 0
         self.schema = user
         self._transaction = Transaction(database.connection)
         self._changes = Changes(self._transaction, self._translator, database.connection)
@@ -132,15 +134,20 @@ class DatabaseSession:
         words = [token.upper for token in stmt.tokens]
         if words[2:4] == ["SET", "CURRENT_SCHEMA"] and len(words) == 6:
             self.schema = stmt.tokens[5].name
-        elif words[2:4] != ["SET", "TIME_ZONE"]:
+        elif words[2:5] == ["SET", "TIME_ZONE", "="] and len(words) == 6 and stmt.tokens[5].kind == "string":
+            self._zone = zone_offset(stmt.tokens[5].text.strip("'"))
+        elif words[2:5] == ["SET", "TIME_ZONE", "="] and words[5:] == ["DBTIMEZONE"]:
+            self._zone = 0
+        else:
             raise unsupported("ALTER SESSION of anything but CURRENT_SCHEMA and TIME_ZONE")
 
     def _translator(self, stmt: Statement, binds: Sequence[Expr]) -> Translator:
+        session_zone.set(self._zone)
         return Translator(stmt, self._catalogue, self.schema, self._user, binds)
 
     def _plan(self, stmt: Statement, binds: Sequence[BindColumn]) -> Query:
         shapes = tuple(column.shape() for column in binds)
-        key = (stmt.text, shapes, self.schema, self._catalogue.version)
+        key = (stmt.text, shapes, self.schema, self._zone, self._catalogue.version)
         plan = self._plans.get(key)
         if plan is None:
             parameters = [bind_parameter(number, shape) for number, shape in enumerate(shapes)]

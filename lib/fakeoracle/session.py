@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from . import ttc, wire
 from .auth import Login
 from .backend import BackendSession
-from .binds import BindColumn
+from .binds import BindColumn, refuse_bind
 from .errors import Disconnected, OracleError, ProtocolError, unsupported
 from .faults import Faults
 from .results import ResultSet
@@ -330,6 +330,8 @@ class Session:
             self._db.commit()
         elif function == Function.ROLLBACK:
             self._db.rollback()
+        elif function == Function.LOB_OPERATION:
+            raise unsupported("LOB locators (bind str or bytes; set oracledb.defaults.fetch_lobs = False)")
         elif function != Function.PING:
             raise ProtocolError(f"function {function}")
         return ttc.status(in_transaction=self._db.in_transaction)
@@ -408,6 +410,8 @@ class Session:
         """Read the bind values of `count` executions, column by column."""
         if not variables:
             return []
+        for variable in variables:
+            refuse_bind(variable.code)
         order = sorted(range(len(variables)), key=lambda i: variables[i].size > _SHORT_BIND)
         columns = self._inbox.rows(len(variables), max(count, 1), ttc.ROW)
         values = [columns[order.index(i)] for i in range(len(variables))]
@@ -437,6 +441,8 @@ class Session:
         cursor.result = outcome
         head = ttc.describe(outcome.columns) if describe or outcome.columns != cursor.described else b""
         cursor.described = outcome.columns
+        if any(column.type and column.type.is_lob for column in outcome.columns):
+            prefetch = 0  # the client says first how it wants them
         rows, finished = self._take(cursor, prefetch) if prefetch else (b"", False)
         tail = ttc.parameters(cursor.number) + self._summary(cursor, rows=cursor.sent, finished=finished)
         return head + ttc.row_header() + rows + tail if prefetch else head + tail
@@ -447,9 +453,11 @@ class Session:
         return head + ttc.parameters(cursor.number) + self._summary(cursor)
 
     def _define(self, cursor: Cursor, call: ttc.Execute) -> bytes:
-        """Accept a define call as long as it asks for the types that were described."""
+        """Accept a define call as long as it asks for the types that were described, and for LOBs as LONG."""
         for variable, column in zip(call.defines, cursor.described, strict=False):
-            if column.type and variable.code != column.type.wire_code:
+            if column.type and variable.code not in ttc.fetch_codes(column.type):
+                if column.type.is_lob:
+                    raise unsupported("LOB locators (set oracledb.defaults.fetch_lobs = False)")
                 raise unsupported(f"fetching column {column.name} as data type {variable.code}")
         return ttc.parameters(cursor.number) + self._summary(cursor)
 

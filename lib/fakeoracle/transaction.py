@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from .errors import OracleError, unsupported
-from .results import BATCH, ResultSet, encoded_batches
+from .results import ResultSet, batch_rows, encoded_batches
 from .ttc import Described
 
 _ORA = re.compile(r"ORA-(\d{5}): ([^\n]*)")
@@ -138,14 +138,14 @@ class Transaction:
         """Run a query where it has to run: in the open transaction, in the snapshot, or on a connection of its own."""
         if self.open:  # only the writing connection sees its own changes; it has to be free again at once
             with self.changing() as connection:
-                reader = connection.sql(sql, params=values).to_arrow_table().to_reader(BATCH)
+                reader = connection.sql(sql, params=values).to_arrow_table().to_reader(batch_rows(columns))
             return ResultSet(columns, encoded_batches(reader, columns, contextlib.nullcontext))
         if self._snapshot:
             return self._snapshot_query(sql, values, columns)
         connection = self._open()
         try:
             with self.running(connection):
-                reader = connection.sql(sql, params=values).to_arrow_reader(BATCH)
+                reader = connection.sql(sql, params=values).to_arrow_reader(batch_rows(columns))
         except BaseException:
             connection.close()
             raise
@@ -159,7 +159,7 @@ class Transaction:
         if self._snapshot_rows:
             self._snapshot_rows.keep()
         with self.running(connection):
-            reader = connection.sql(sql, params=values).to_arrow_reader(BATCH)
+            reader = connection.sql(sql, params=values).to_arrow_reader(batch_rows(columns))
         batches = encoded_batches(reader, columns, lambda: self.running(connection))
         self._snapshot_rows = ResultSet(columns, batches)
         return self._snapshot_rows

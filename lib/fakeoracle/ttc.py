@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 from .errors import ProtocolError
-from .types import OracleType
+from .types import BLOB, LONG, LONG_RAW, ROWID, OracleType
 from .wire import Inbox, bytes_with_length, clr, sb, ub
 
 FIELD_VERSION = 12
@@ -35,6 +35,7 @@ _COMPILE_CAPS = {
 _MORE_CAPS = {26: 4, 27: 1, 34: 0x12, 37: 0xB0, 40: 4, 42: 5}
 _ROW_HEADER = b"\x06" + bytes(7)
 ROW = 7
+_WIRE_TEXT = 1
 
 
 class Function(IntEnum):
@@ -47,6 +48,7 @@ class Function(IntEnum):
     ROLLBACK = 15
     REEXECUTE_AND_FETCH = 78
     EXECUTE = 94
+    LOB_OPERATION = 96
     AUTH_TWO = 115
     AUTH_ONE = 118
     PING = 147
@@ -259,17 +261,17 @@ def describe(columns: list[Described]) -> bytes:
 
 def _describe_column(column: Described, index: int) -> bytes:
     kind = column.type or OracleType("VARCHAR2")
-    text = kind.is_text
-    maximum = kind.length if kind.in_chars else kind.size
+    form = kind.charset_form
+    maximum = (kind.length if kind.in_chars else kind.size) if kind.is_text else 0
     name = column.name.encode()
     return b"".join(
         (
-            bytes((kind.wire_code, 0, (kind.precision or 0) & 0xFF, kind.described_scale & 0xFF)),
+            bytes((kind.wire_code, 0, kind.described_precision & 0xFF, kind.described_scale & 0xFF)),
             ub(kind.size if column.type else 0),
             bytes(4),
-            ub(CHARSET if text else 0),
-            bytes((1 if text else 0,)),
-            ub(maximum if text else 0),
+            ub((0, CHARSET, _NATIONAL_CHARSET)[form]),
+            bytes((form,)),
+            ub(maximum),
             b"\x00",
             bytes((1 if column.nullable else 0, min(len(name), 255))),
             bytes_with_length(name),
@@ -278,6 +280,13 @@ def _describe_column(column: Described, index: int) -> bytes:
             b"\x00",
         )
     )
+
+
+def fetch_codes(kind: OracleType) -> tuple[int, ...]:
+    """Return the data types a client may ask for in a define: LOBs only come as LONG; ROWIDs are asked for as text."""
+    if kind.is_lob:
+        return (LONG_RAW,) if kind == BLOB else (LONG,)
+    return (kind.wire_code, _WIRE_TEXT) if kind == ROWID else (kind.wire_code,)
 
 
 def row_header() -> bytes:
