@@ -87,10 +87,10 @@ class BindColumn:
                 raise unsupported("LOB locators as binds (bind str or bytes, without setinputsizes)")
             return cls("text", values)
         if code in _TEXT_CODES:
-            national = form == _NATIONAL_FORM
-            if national:
+            kind = _sized(values, *(("national", "nclob") if form == _NATIONAL_FORM else ("text", "clob")))
+            if form == _NATIONAL_FORM:
                 values = [None if v is None else v.decode("utf-16-be").encode() for v in values]
-            return cls(_sized(values, *(("national", "nclob") if national else ("text", "clob"))), values)
+            return cls(kind, values)
         if code in _RAW_CODES:
             return cls(_sized(values, "raw", "blob"), values)
         kind = _KINDS[code]

@@ -90,9 +90,11 @@ def _rounded(pairs: list[int], power: int) -> tuple[list[int], int]:
 def decode_number(encoded: bytes) -> Decimal:
     """Return the exact value of Oracle's bytes."""
     first = encoded[0]
-    if first == _ZERO:
+    if len(encoded) == 1:
+        if first != _ZERO:
+            raise unsupported("infinite numbers")
         return Decimal(0)
-    if first > _ZERO:
+    if first >= _ZERO:  # 1E-130 to 9.99E-130 begin as zero does
         power, pairs = first - 192, [byte - 1 for byte in encoded[1:]]
     else:
         body = encoded[1:-1] if encoded[-1] == _NEGATIVE_END else encoded[1:]
