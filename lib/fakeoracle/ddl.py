@@ -341,6 +341,10 @@ def keyed(table: Table, columns: tuple[str, ...], constraint: str) -> Table:
     if table.primary_key:
         raise OracleError(2260, "table can have only one primary key")
     for name in columns:
-        if table.column(name) is None:
+        column = table.column(name)
+        if column is None:
             raise OracleError(904, f'"{name}": invalid identifier')
+        if column.type.is_lob or column.type.name == ZONED:
+            what = "LOB" if column.type.is_lob else "TIME/TIMESTAMP WITH TIME ZONE"
+            raise OracleError(2329, f"column of datatype {what} cannot be unique or a primary key")
     return table.with_key(columns, constraint or f"SYS_C_{table.name}_PK")

@@ -545,13 +545,15 @@ class Translator:
             return ""
         only(order, "expressions")
         keys = [self._ordered(node, scope, columns) for node in order.expressions]
-        if (
-            tree.args.get("distinct")
-            and isinstance(tree, exp.Select)
-            and not all(key[0].isdigit() or key.startswith("utf16(") for key in keys)
-        ):
-            raise OracleError(1791, "not a SELECTed expression")
+        if tree.args.get("distinct") and isinstance(tree, exp.Select):
+            self._check_selected(keys, columns)
         return "ORDER BY " + ", ".join(keys)
+
+    def _check_selected(self, keys: list[str], columns: list[OutColumn]) -> None:
+        """SELECT DISTINCT is ordered by nothing but its own columns: ORA-01791."""
+        selected = {self._place(number, columns) for number in range(1, len(columns) + 1)}
+        if not all(key.rsplit(" ", 3)[0] in selected for key in keys):
+            raise OracleError(1791, "not a SELECTed expression")
 
     def _ordered(self, node: exp.Ordered, scope: Scope, columns: list[OutColumn] | None) -> str:
         """Return one sort key; NULL is larger than everything unless the query says otherwise (sqlglot knows that)."""
@@ -1004,6 +1006,8 @@ class Translator:
 
     def _numeric(self, name: str, left: Expr, right: Expr) -> Expr:
         """Call a function of two numbers."""
+        if left.is_binary_number or right.is_binary_number:
+            raise unsupported(f"{name.removeprefix('number_').upper()} of BINARY_FLOAT and BINARY_DOUBLE")
         left, right = ex.as_blob(ex.as_number(left)), ex.as_blob(ex.as_number(right))
         return Expr(f"{name}({left.sql}, {right.sql})", NUMBER, nullable=left.nullable or right.nullable)
 
@@ -1039,7 +1043,7 @@ class Translator:
             raise unsupported("REPLACE with anything but literals")
         sql = f"nullif(replace({text.sql}, {literal(old)}, {literal(replacement)}), '')"
         assert text.type is not None
-        return Expr(sql, text_type(text.type.size * max(len(replacement.encode()), 1)))
+        return Expr(sql, ex.text_like(text, text.type.size * max(len(replacement.encode()), 1)))
 
     def _position(self, node: exp.StrPosition, scope: Scope) -> Expr:
         text = ex.as_characters(self.expression(node.this, scope))
@@ -1058,7 +1062,8 @@ class Translator:
         if not isinstance(fill.constant, str) or width < 1:
             raise unsupported("LPAD or RPAD with this filling or width")
         name = "lpad" if node.args.get("is_left") else "rpad"
-        return Expr(f"{name}({text.sql}, {width}, {literal(fill.constant)})", text_type(4 * width))
+        padded = conversions.counted(text, f"{name}({text.sql}, {width}, {literal(fill.constant)})")
+        return Expr(padded, ex.text_like(text, width if text.is_national else 4 * width))
 
     def _extreme(self, node: exp.Expr, scope: Scope) -> Expr:
         """GREATEST and LEAST: NULL if any value is; texts are compared without padding (SQL Language Reference)."""

@@ -1,6 +1,6 @@
 """Every column type through everything a table goes through: DDL, dictionary, binds, both ways of fetching, a restart."""
 
-# ruff: noqa: DTZ001 - Oracle's datetimes reach Python without a time zone
+
 import dataclasses
 import datetime
 from decimal import Decimal
@@ -30,11 +30,23 @@ class Case:
 
 def number(declared, precision, scale, listed, values, arrow=None):
     described = ("DB_TYPE_NUMBER", None, precision, scale)
-    return Case(declared, described, ("NUMBER", 22, *listed, 0, None), tuple(map(Decimal, values)), arrow or pa.float64())
+    return Case(
+        declared,
+        described,
+        ("NUMBER", 22, *listed, 0, None),
+        tuple(map(Decimal, values)),
+        arrow or pa.float64(),
+    )
 
 
 def real(declared, bits, values):
-    return Case(declared, ("DB_TYPE_NUMBER", None, bits, -127), ("FLOAT", 22, bits, None, 0, None), tuple(map(Decimal, values)), pa.float64())
+    return Case(
+        declared,
+        ("DB_TYPE_NUMBER", None, bits, -127),
+        ("FLOAT", 22, bits, None, 0, None),
+        tuple(map(Decimal, values)),
+        pa.float64(),
+    )
 
 
 def text(declared, name, size, listed, values, bind=None):
@@ -154,7 +166,7 @@ def test_values_come_back_row_by_row_and_as_a_data_frame(filled, cursor, connect
 
 
 @every_type
-def test_describe_and_dictionary_tell_what_was_declared(table, cursor, case):
+def test_an_empty_table_is_described_and_gives_nothing_and_then_nulls(table, cursor, connection, case):
     name = table(f"v {case.declared}")
     cursor.execute(f"select v from {name}")
     column = cursor.description[0]
@@ -165,28 +177,30 @@ def test_describe_and_dictionary_tell_what_was_declared(table, cursor, case):
         [name],
     ).fetchone()
     assert listed == case.listed
-
-
-@every_type
-def test_no_rows_and_nothing_but_nulls_can_be_fetched(table, cursor, connection, case):
-    name = table(f"v {case.declared}")
-    query = f"select v, v as w from {name}"
-    assert cursor.execute(query).fetchall() == []
-    assert [pa.table(frame).num_rows for frame in connection.fetch_df_batches(query, size=10)][-1:] == [0]
+    assert cursor.execute(f"select v from {name}").fetchall() == []
+    assert [frame.num_rows() for frame in connection.fetch_df_batches(f"select v from {name}", size=10)][
+        -1:
+    ] == [0]
     cursor.executemany(f"insert into {name} values (:1)", [(None,)] * 3)
-    connection.commit()
-    assert cursor.execute(query).fetchall() == [(None, None)] * 3
-    frames = [pa.table(frame) for frame in connection.fetch_df_batches(query, size=10)]
-    assert sum(frame["V"].null_count for frame in frames) == 3
+    assert cursor.execute(f"select v from {name}").fetchall() == [(None,)] * 3
+    assert pa.table(connection.fetch_df_all(f"select v from {name}"))["V"].null_count == 3
 
 
 @comparable_types
 def test_values_are_ordered_grouped_and_compared(filled, cursor, one, case):
     name = filled(case)
+    for number, value in enumerate(case.values):
+        if case.bind:
+            cursor.setinputsizes(case.bind)
+        assert cursor.execute(f"select id from {name} where v = :1", [value]).fetchall() == [(number,)]
     ids = [row[0] for row in cursor.execute(f"select id from {name} order by v")]
     assert ids == [*range(len(case.values)), None]
     cursor.execute(f"insert into {name} select * from {name}")
-    assert one(f"select min(v), max(v), count(v) from {name}") == (case.values[0], case.values[-1], 2 * len(case.values))
+    assert one(f"select min(v), max(v), count(v) from {name}") == (
+        case.values[0],
+        case.values[-1],
+        2 * len(case.values),
+    )
     assert one(f"select count(distinct v) from {name}") == len(case.values)
     distinct = cursor.execute(f"select distinct v from {name}").fetchall()
     assert sorted(row[0] for row in distinct if row[0] is not None) == sorted(case.values)
@@ -197,20 +211,13 @@ def test_values_are_ordered_grouped_and_compared(filled, cursor, one, case):
     if "with time zone" not in case.declared:
         groups = cursor.execute(f"select v, count(*) from {name} group by v order by v").fetchall()
         assert groups == [(value, 2) for value in (*case.values, None)]
-        assert len(cursor.execute(f"select v from {name} union select v from {name}").fetchall()) == len(groups)
-
-
-@comparable_types
-def test_a_bind_finds_the_row_it_was_stored_with(filled, cursor, case):
-    name = filled(case)
-    for number, value in enumerate(case.values):
-        if case.bind:
-            cursor.setinputsizes(case.bind)
-        assert cursor.execute(f"select id from {name} where v = :1", [value]).fetchall() == [(number,)]
+        assert len(cursor.execute(f"select v from {name} union select v from {name}").fetchall()) == len(
+            groups
+        )
 
 
 @every_type
-def test_case_nvl_decode_and_union_all_keep_the_value(filled, cursor, case):
+def test_values_are_chosen_copied_updated_and_deleted(filled, cursor, one, case):
     name = filled(case)
     cursor.execute(
         f"select case when id >= 0 then v end, nvl(v, v), decode(id, 0, v, v), nvl2(id, v, null) from {name} where id = 0 "
@@ -218,11 +225,6 @@ def test_case_nvl_decode_and_union_all_keep_the_value(filled, cursor, case):
     )
     value = case.values[0]
     assert cursor.fetchall() == [(value,) * 4, (value, None, value, value)]
-
-
-@every_type
-def test_rows_are_copied_updated_and_deleted(filled, cursor, one, case):
-    name = filled(case)
     cursor.execute(f"insert into {name} (id, v) select id + 100, v from {name} where id is not null")
     cursor.execute(f"update {name} set v = (select v from {name} where id = 0) where id >= 100")
     assert cursor.rowcount == len(case.values)
@@ -242,7 +244,10 @@ def test_every_type_survives_a_restart(tmp_path):
     values = [case.values[-1] for case in EVERY]
     rows, described = [], []
     for run in range(2):
-        with serve(path, users) as server, oracledb.connect(user="tms", password="secret", dsn=server.dsn) as connection:
+        with (
+            serve(path, users) as server,
+            oracledb.connect(user="tms", password="secret", dsn=server.dsn) as connection,
+        ):
             cursor = connection.cursor()
             if run == 0:
                 cursor.execute(f"create table kept ({columns})")
@@ -257,9 +262,41 @@ def test_every_type_survives_a_restart(tmp_path):
     assert described[0] == described[1]
 
 
+def test_a_requested_schema_is_met_by_every_type(cursor, connection, table):
+    name = table(
+        "a varchar2(5), b nvarchar2(5), c raw(5), d date, e timestamp(9), f timestamp with time zone, g binary_float, h float, i clob"
+    )
+    day = D(2024, 2, 29)
+    cursor.execute(
+        f"insert into {name} values ('a', 'ก', 'ff', date '2024-02-29', timestamp '2024-02-29 00:00:00', :1, 1.5, 1.5, 'x')",
+        [day],
+    )
+    schema = pa.schema(
+        [("A", pa.string()), ("B", pa.string()), ("C", pa.binary()), ("D", pa.timestamp("us")), ("E", pa.timestamp("us")), ("F", pa.timestamp("ms")),
+         ("G", pa.float64()), ("H", pa.decimal128(10, 2)), ("I", pa.string())]
+    )  # fmt: skip
+    frame = pa.table(connection.fetch_df_all(f"select * from {name}", requested_schema=schema))
+    assert frame.schema.types == schema.types
+    assert frame.to_pylist() == [
+        dict(zip("ABCDEFGHI", ("a", "ก", b"\xff", day, day, day, 1.5, Decimal("1.50"), "x"), strict=True))
+    ]
+
+
 def test_what_is_not_a_type_of_19c_or_not_kept_here_is_refused(cursor):
-    for name in ("boolean", "json", "interval day to second", "long", "long raw", "bfile", "xmltype", "urowid", "vector"):
-        with pytest.raises(oracledb.DatabaseError, match=r"ORA-03001: unimplemented feature \(fakeoracle\): column type"):
+    for name in (
+        "boolean",
+        "json",
+        "interval day to second",
+        "long",
+        "long raw",
+        "bfile",
+        "xmltype",
+        "urowid",
+        "vector",
+    ):
+        with pytest.raises(
+            oracledb.DatabaseError, match=r"ORA-03001: unimplemented feature \(fakeoracle\): column type"
+        ):
             cursor.execute(f"create table nosuch (a {name})")
 
 
@@ -268,7 +305,7 @@ def test_what_is_not_a_type_of_19c_or_not_kept_here_is_refused(cursor):
     [
         ("number(0)", 1727), ("number(39)", 1727), ("number(5,128)", 1728), ("number(5,-85)", 1728), ("float(127)", 1729),
         ("float(0)", 1729), ("varchar2", 906), ("nvarchar2(2001)", 910), ("nchar(1001)", 910), ("char(2001)", 910),
-        ("raw(2001)", 910), ("raw", 906), ("raw(0)", 1723), ("timestamp(10)", 30088), ("nvarchar2(5 char)", 907),
+        ("raw(2001)", 910), ("clob primary key", 2329), ("timestamp with time zone primary key", 2329), ("raw", 906), ("raw(0)", 1723), ("timestamp(10)", 30088), ("nvarchar2(5 char)", 907),
     ],
 )  # fmt: skip
 def test_declarations_that_oracle_does_not_take_get_its_number(cursor, declared, code):

@@ -19,7 +19,11 @@ def notes(table, cursor):
     name = table("id number(5), c clob, n nclob, b blob")
     cursor.executemany(
         f"insert into {name} values (:1, :2, :3, :4)",
-        [(1, "short", "สั้น", b"\x01\x02"), (2, "x" * 40_000, "😀" * 5000, bytes(70_000)), (3, None, None, None)],
+        [
+            (1, "short", "สั้น", b"\x01\x02"),
+            (2, "x" * 40_000, "😀" * 5000, bytes(70_000)),
+            (3, None, None, None),
+        ],
     )
     return name
 
@@ -31,7 +35,9 @@ def test_values_of_several_megabytes_travel_both_ways(table, cursor, connection,
     name = table(f"id number, v {column}")
     cursor.execute(f"insert into {name} values (1, :1)", [value])
     assert one(f"select v from {name}") == value
-    assert one(f"select length(v) from {name}") == (len(value.encode("utf-16-be")) // 2 if column == "nclob" else len(value))
+    assert one(f"select length(v) from {name}") == (
+        len(value.encode("utf-16-be")) // 2 if column == "nclob" else len(value)
+    )
     assert pa.table(connection.fetch_df_all(f"select v from {name}"))["V"].to_pylist() == [value]
 
 
@@ -86,7 +92,9 @@ def test_binds_declared_as_clob_need_no_locator(notes, cursor, one, value):
 def test_an_empty_lob_is_not_null_though_the_driver_shows_none(notes, cursor, one):
     cursor.execute(f"insert into {notes} values (4, empty_clob(), empty_clob(), empty_blob())")
     assert one(f"select count(*) from {notes} where c is null") == 1
-    assert one(f"select length(c), length(n), length(b), dbms_lob.getlength(c) from {notes} where id = 4") == (0, 0, 0, 0)
+    assert one(
+        f"select length(c), length(n), length(b), dbms_lob.getlength(c) from {notes} where id = 4"
+    ) == (0, 0, 0, 0)
     assert one(f"select c, b from {notes} where id = 4") == (None, None)
     cursor.execute(f"update {notes} set c = '' where id = 4")
     assert one(f"select count(*) from {notes} where c is null") == 2
@@ -131,7 +139,10 @@ def test_a_long_clob_becomes_no_text(notes, cursor):
     message = r"ORA-22835: Buffer too small for CLOB to CHAR or BLOB to RAW conversion \(actual: 40000, maximum: 4000\)"
     with pytest.raises(oracledb.DatabaseError, match=message):
         cursor.execute(f"select to_char(c) from {notes} where id = 2").fetchall()
-    assert len(cursor.execute(f"select dbms_lob.substr(c, 4000) from {notes} where id = 2").fetchone()[0]) == 4000
+    assert (
+        len(cursor.execute(f"select dbms_lob.substr(c, 4000) from {notes} where id = 2").fetchone()[0])
+        == 4000
+    )
 
 
 def test_a_long_text_does_not_fit_a_short_column(table, cursor):
