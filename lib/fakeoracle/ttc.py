@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 from .errors import ProtocolError
-from .types import BLOB, LONG, LONG_RAW, ROWID, OracleType
+from .types import BLOB, LONG, LONG_RAW, TIMESTAMP, OracleType
 from .wire import Inbox, bytes_with_length, clr, sb, ub
 
 FIELD_VERSION = 12
@@ -35,7 +35,6 @@ _COMPILE_CAPS = {
 _MORE_CAPS = {26: 4, 27: 1, 34: 0x12, 37: 0xB0, 40: 4, 42: 5}
 _ROW_HEADER = b"\x06" + bytes(7)
 ROW = 7
-_WIRE_TEXT = 1
 
 
 class Function(IntEnum):
@@ -283,10 +282,15 @@ def _describe_column(column: Described, index: int) -> bytes:
 
 
 def fetch_codes(kind: OracleType) -> tuple[int, ...]:
-    """Return the data types a client may ask for in a define: LOBs only come as LONG; ROWIDs are asked for as text."""
+    """Return the data types a client may ask for in a define, for values that are then sent as they were described.
+
+    LOBs only come as LONG. The driver asks for ROWIDs as text, and for every datetime as TIMESTAMP where a schema is
+    requested, and reads both as described.
+    """
     if kind.is_lob:
         return (LONG_RAW,) if kind == BLOB else (LONG,)
-    return (kind.wire_code, _WIRE_TEXT) if kind == ROWID else (kind.wire_code,)
+    other = {"rowid": 1, "datetime": TIMESTAMP.wire_code}.get(kind.kind, kind.wire_code)
+    return (kind.wire_code, other)
 
 
 def row_header() -> bytes:

@@ -1,6 +1,5 @@
 """TIMESTAMP to nine digits and with time zones: conversions, comparisons, clocks."""
 
-
 import datetime
 from decimal import Decimal
 

@@ -1,6 +1,5 @@
 """Every column type through everything a table goes through: DDL, dictionary, binds, both ways of fetching, a restart."""
 
-
 import dataclasses
 import datetime
 from decimal import Decimal
