@@ -142,7 +142,7 @@ def converted(value: Expr, target: OracleType) -> Expr:
         if digits_of(target) >= digits_of(source):
             return plain
         if target == DATE:
-            return replace(plain, sql=_whole_seconds(value.sql))
+            return replace(plain, sql=_whole_seconds(wall_nanos(value), value.sql))
         return replace(plain, sql=micros(_rounded(wall_nanos(value), digits_of(target), source)))
     if target.name == ZONED:
         utc = _rounded(utc_nanos(value), digits_of(target), source)
@@ -150,16 +150,16 @@ def converted(value: Expr, target: OracleType) -> Expr:
     if target.name == LOCAL:
         return replace(plain, sql=_rounded(utc_nanos(value), digits_of(target), source))
     if target == DATE:
-        return replace(plain, sql=_whole_seconds(micros(wall_nanos(value))))
+        return replace(plain, sql=_whole_seconds(wall_nanos(value), micros(wall_nanos(value))))
     nanos = _rounded(wall_nanos(value), digits_of(target), source)
     return replace(plain, sql=nanos if target.in_nanoseconds else micros(nanos))
 
 
-def _whole_seconds(sql: str) -> str:
+def _whole_seconds(nanos: str, sql: str) -> str:
     problem = (
         "'ORA-03001: unimplemented feature (fakeoracle): storing fractions of a second in a DATE column'"
     )
-    return f"CASE WHEN {sql} = date_trunc('second', {sql}) THEN {sql} WHEN {sql} IS NOT NULL THEN error({problem}) END"
+    return f"CASE WHEN {nanos} % {NANOS} = 0 THEN {sql} WHEN {nanos} IS NOT NULL THEN error({problem}) END"
 
 
 def common_type(types: list[OracleType]) -> OracleType:

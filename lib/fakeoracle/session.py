@@ -234,17 +234,20 @@ class Session:
             self._send(ttc.summary(error=(1017, "ORA-01017: invalid username/password; logon denied")))
             return False
         self._database = self._open_database(user)
-        if not self._set_time_zone(answer.get("AUTH_ALTER_SESSION", "").rstrip("\0")):
+        if not self._set_time_zone(answer.get("AUTH_ALTER_SESSION", "")):
             return False
         self._send(ttc.pairs_reply(self._greeting(login)) + ttc.summary())
         return True
 
     def _set_time_zone(self, statement: str) -> bool:
-        """Do what the client asks for with its login: it sets the session's time zone to its own."""
-        if "TIME_ZONE" not in statement.upper():
-            return True
+        """Take the session's time zone from the ALTER SESSION that clients send with their login; False if it is refused.
+
+        What some of them set beside it (language and territory) has no meaning here.
+        """
+        zone = re.search(r"TIME_ZONE\s*=\s*('[^']*')", statement, re.IGNORECASE)
         try:
-            self._db.run(statement, [])
+            if zone:
+                self._db.run(f"ALTER SESSION SET TIME_ZONE = {zone[1]}", [])
         except OracleError as error:
             self._send(ttc.summary(error=(error.code, str(error))))
             return False

@@ -819,7 +819,7 @@ class Translator:
         if node.args.get("partition_by"):
             parts.append(
                 "PARTITION BY "
-                + ", ".join(moments.instant(self.expression(k, scope)) for k in node.args["partition_by"])
+                + ", ".join(ex.sort_key(self.expression(k, scope)) for k in node.args["partition_by"])
             )
         order = node.args.get("order")
         if order:

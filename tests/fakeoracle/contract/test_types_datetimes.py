@@ -56,7 +56,7 @@ def test_functions_of_datetimes(cursor, expression, expected):
         ("date '2024-01-01' at time zone '+07:00'", 30084), ("sys_extract_utc(date '2024-01-01')", 30175), ("from_tz(date '2024-01-01', '+07:00')", 932),
         ("timestamp '2024-01-01 00:00:00 US/Pacific'", 3001), ("timestamp '2024-01-01 24:00:00'", 1850), ("timestamp '2024-01-01 00:60:00'", 1851),
         ("timestamp '2024-01-01 00:00:00 +15:00'", 1874), ("timestamp '2023-02-29 00:00:00'", 1839), ("date '-0044-03-15'", 3001), ("date '0000-01-01'", 1841),
-        ("cast(timestamp '2024-01-01 00:00:00.5' as date)", 3001), ("cast('01-JAN-24' as date)", 3001), ("to_char(systimestamp)", 3001), ("systimestamp(10)", 30088),
+        ("cast(timestamp '2024-01-01 00:00:00.5' as date)", 3001), ("cast(timestamp '2024-01-01 00:00:00.000000001' as date)", 3001), ("cast('01-JAN-24' as date)", 3001), ("to_char(systimestamp)", 3001), ("systimestamp(10)", 30088),
         ("date '9999-12-31' + 1", 1841), ("1 + systimestamp", 3001), ("nvl(sysdate, 'x')", 932),
     ],
 )  # fmt: skip

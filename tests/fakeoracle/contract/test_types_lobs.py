@@ -126,7 +126,7 @@ def test_functions_of_lobs(notes, one, expression, expected):
     ["select id from {} where c = 'short'", "select id from {} where c in ('a', 'b')", "select id from {} order by c", "select distinct c from {}",
      "select c, count(*) from {} group by c", "select max(c) from {}", "select c from {} union select c from {}", "select count(distinct b) from {}",
      "select id from {} where c between 'a' and 'b'", "select greatest(c, c) from {}", "select decode(c, 'a', 1) from {}",
-     "select row_number() over (order by c) from {}", "select id from {} where b = hextoraw('01')"],
+     "select row_number() over (order by c) from {}", "select count(*) over (partition by c) from {}", "select id from {} where b = hextoraw('01')"],
 )  # fmt: skip
 def test_lobs_are_not_compared_or_sorted(notes, cursor, sql):
     cursor.connection.commit()
