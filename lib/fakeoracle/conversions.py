@@ -65,7 +65,17 @@ def cast(value: Expr, target: OracleType) -> Expr:
         raise unsupported(f"CAST to {target.name} (there is TO_{target.name})")
     if target.is_datetime and value.type is not None and not value.is_datetime:
         raise unsupported(f"CAST of a {value.shown} to {target.shown} (it depends on NLS settings)")
+    if target.declared_digits:
+        value = _in_range(ex.as_number(value), *target.declared_digits)
     return Expr(ex.stored(value, target, "CAST"), target, target.decimal, nullable=value.nullable)
+
+
+def _in_range(number: Expr, precision: int, scale: int) -> Expr:
+    """Return the number rounded as NUMBER(precision,scale) is, ORA-01438 if it is too large for that."""
+    if number.decimal and number.decimal[0] - number.decimal[1] < precision - scale:
+        return number
+    sql = f"number_fit({ex.as_blob(number).sql}, '{precision},{scale}')"
+    return Expr(sql, NUMBER, nullable=number.nullable)
 
 
 def _cast_text(value: Expr, target: OracleType) -> Expr:

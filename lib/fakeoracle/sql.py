@@ -181,8 +181,9 @@ _BINARY = {"F": "TO_BINARY_FLOAT", "D": "TO_BINARY_DOUBLE"}
 
 
 def _spelled(found: list[Token]) -> Iterator[tuple[Token, str]]:
-    """Return the tokens with what to write for each, so that sqlglot reads what it does not know: binary literals,
-    AT LOCAL, the clocks (as functions) and the types of CAST (as FAKEORACLE_CAST(value, 'type')).
+    """Return the tokens with what to write for each, so that sqlglot reads what it does not know.
+
+    That is binary literals, AT LOCAL, the clocks (as functions) and the types of CAST (as FAKEORACLE_CAST(value, 'type')).
     """
     casts = dict(_casts(found))
     skipped = 0
@@ -192,7 +193,8 @@ def _spelled(found: list[Token]) -> Iterator[tuple[Token, str]]:
         if at < skipped:
             continue
         if at in casts:
-            text = ", '" + " ".join(part.text for part in found[at + 1 : casts[at]]) + "'"
+            named = " ".join(part.text for part in found[at + 1 : casts[at]]).replace("'", "''")
+            text = f", '{named}'"
             skipped = casts[at]
         elif token.upper == "CAST" and after == "(":
             text = "FAKEORACLE_CAST"

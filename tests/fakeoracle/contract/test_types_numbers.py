@@ -38,6 +38,10 @@ def test_numbers_are_rounded_to_their_column_or_refused(table, cursor, one, decl
                 oracledb.DatabaseError, match="ORA-01438: value larger than specified precision"
             ):
                 cursor.execute(sql, binds)
+            with pytest.raises(
+                oracledb.DatabaseError, match="ORA-01438: value larger than specified precision"
+            ):
+                cursor.execute(f"select cast({given} as {declared}) from dual").fetchall()
         else:
             cursor.execute(sql, binds)
             assert one(f"select distinct n from {name}") == Decimal(kept)
