@@ -460,7 +460,7 @@ def negated(value: Expr) -> Expr:
         return replace(value, sql=f"(-{value.sql})", constant=None, bind=None)
     number = as_number(value)
     if isinstance(number.constant, Decimal):
-        return number_literal(-number.constant)
+        return number_literal(number.constant.copy_negate())  # unary minus would round
     if number.decimal:
         return _decimal(f"(-{number.sql})", number.decimal, number.nullable)
     return added(number_literal(Decimal(0)), number, "-")

@@ -179,7 +179,7 @@ def _fit(array: pa.Array[Any], declared: pa.Array[Any]) -> pa.Array[Any]:
             continue
         precision, scale = (int(part) for part in shape.split(","))
         value = _at_digit(decode_number(encoded), Decimal(scale), ROUND_HALF_UP)
-        if abs(value) >= Decimal(1).scaleb(precision - scale, _WIDE):
+        if value.copy_abs() >= Decimal(1).scaleb(precision - scale, _WIDE):
             raise OracleError(1438, "value larger than specified precision allowed for this column")
         out.append(encode_number(value))
     return pa.array(out, pa.binary())

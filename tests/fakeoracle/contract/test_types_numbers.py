@@ -48,6 +48,18 @@ def test_numbers_are_rounded_to_their_column_or_refused(table, cursor, one, decl
             assert one(f"select cast({given} as {declared}) from dual") == Decimal(kept)
 
 
+def test_no_digit_of_a_long_literal_is_lost(table, cursor, one):
+    text = "9" * 31 + "5000"
+    assert one(f"select -{text}, {text}, -{text} + 1 from dual") == (
+        Decimal(f"-{text}"),
+        Decimal(text),
+        Decimal(f"-{text[:-4]}4999"),
+    )
+    name = table("n number(34,-1)")
+    cursor.execute(f"insert into {name} values ({text})")
+    assert one(f"select n from {name}") == Decimal(text)
+
+
 def test_the_largest_and_smallest_numbers_are_kept_and_one_more_is_too_many(table, cursor, one):
     name = table("n number")
     for text in ("9." + "9" * 39 + "e125", "-9." + "9" * 39 + "e125", "1e-130", "-1e-130"):
