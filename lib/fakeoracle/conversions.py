@@ -92,7 +92,7 @@ def _cast_text(value: Expr, target: OracleType) -> Expr:
         plain = f"strlen({text.sql}) = length({text.sql})"
         sql = f"CASE WHEN {fits} THEN {text.sql} WHEN {plain} THEN {sql} WHEN {text.sql} IS NOT NULL THEN error({problem}) END"
     elif target.is_national:
-        sql = _plain_characters(text, sql)
+        sql = counted(text, sql)
     if target.is_fixed:
         sql = ex.stored(replace(text, sql=sql, constant=None, bind=None), target, "CAST")
     return Expr(sql, target, nullable=value.nullable)
@@ -105,17 +105,15 @@ def _fitting(text: Expr, target: OracleType) -> Expr:
     return replace(text, sql=sql, constant=None)
 
 
-def _plain_characters(text: Expr, sql: str) -> str:
-    """Return `sql` unless the text has characters of two UTF-16 units, in which a national text is counted."""
-    if not text.is_national:
-        return sql
-    problem = literal(str(unsupported("positions in a national text with characters beyond U+FFFF")))
-    return f"CASE WHEN regexp_matches({text.sql}, '[\\x{{10000}}-\\x{{10FFFF}}]') THEN error({problem}) ELSE {sql} END"
-
-
 def counted(text: Expr, sql: str) -> str:
-    """Return `sql`, which counts characters of `text`, refusing those a national text counts as two."""
-    return _plain_characters(text, sql)
+    """Return `sql`, which counts characters of `text`, refusing those beyond U+FFFF where they count as two.
+
+    National texts and LOBs are counted in UTF-16 units (python-oracledb documentation, "Using CLOB and BLOB Data").
+    """
+    if not text.is_national and not text.is_lob:
+        return sql
+    problem = literal(str(unsupported("positions in a national text or LOB with characters beyond U+FFFF")))
+    return f"CASE WHEN regexp_matches({text.sql}, '[\\x{{10000}}-\\x{{10FFFF}}]') THEN error({problem}) ELSE {sql} END"
 
 
 def length(value: Expr) -> Expr:
@@ -124,7 +122,8 @@ def length(value: Expr) -> Expr:
         sql = f"octet_length({value.sql})"
     else:
         value = ex.as_characters(value)
-        sql = f"octet_length(utf16({value.sql})) // 2" if value.is_national else f"length({value.sql})"
+        units = f"octet_length(utf16({value.sql})) // 2"
+        sql = units if value.is_national else counted(value, f"length({value.sql})")
     return Expr(f"CAST({sql} AS DECIMAL(10, 0))", NUMBER, (10, 0), nullable=value.nullable)
 
 

@@ -145,6 +145,21 @@ def test_a_long_clob_becomes_no_text(notes, cursor):
     )
 
 
+def test_positions_among_characters_that_count_twice_are_refused(notes, cursor, one):
+    cursor.execute(f"update {notes} set c = :1 where id = 1", ["a😀b"])
+    cursor.connection.commit()
+    assert one(f"select c, dbms_lob.getlength(n) from {notes} where id = 2") == ("x" * 40_000, 10_000)
+    for expression in (
+        "length(c)",
+        "dbms_lob.getlength(c)",
+        "substr(c, 2)",
+        "dbms_lob.substr(c, 1, 3)",
+        "instr(c, 'b')",
+    ):
+        with pytest.raises(oracledb.DatabaseError, match=r"ORA-03001.*beyond U\+FFFF"):
+            cursor.execute(f"select {expression} from {notes} where id = 1").fetchall()
+
+
 def test_a_long_text_does_not_fit_a_short_column(table, cursor):
     name = table("s varchar2(10), r raw(10)")
     for column, value in (("s", "x" * 40_000), ("r", b"x" * 40_000)):
