@@ -15,6 +15,9 @@ class BackendSession(Protocol):
 
     schema: str
     """Where unqualified names belong; a client may change it."""
+
+    time_zone: str
+    """An offset such as +07:00; a client may change it. Setting anything else raises OracleError."""
     client: dict[str, str]
     """What the client has told of itself; the keys are `ttc.CLIENT_CONTEXT`."""
 

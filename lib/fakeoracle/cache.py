@@ -22,10 +22,7 @@ _VOLATILE = frozenset(
      "SYS_GUID", "NEXTVAL", "CURRVAL", "DBMS_RANDOM", "OF", "FOR", "UID", "SESSIONTIMEZONE", "ORA_ROWSCN", "DBMS_FLASHBACK"]
 )  # fmt: skip
 _LOB_CODES = (112, 113)
-_HARMLESS = (
-    "CURRENT_SCHEMA",
-    "TIME_ZONE",
-)  # the first is part of what a result is kept under, the second of no result
+_HARMLESS = ("CURRENT_SCHEMA", "TIME_ZONE")  # both are part of what a result is kept under
 
 Rows = list["pa.Array[Any]"]
 
@@ -125,6 +122,15 @@ class CachingSession:
         self._session.schema = name
 
     @property
+    def time_zone(self) -> str:
+        """The offset of the session."""
+        return self._session.time_zone
+
+    @time_zone.setter
+    def time_zone(self, offset: str) -> None:
+        self._session.time_zone = offset
+
+    @property
     def client(self) -> dict[str, str]:
         """What the client has told of itself."""
         return self._session.client
@@ -145,7 +151,7 @@ class CachingSession:
             return self._change(stmt, binds)
         if self._aside or self._settings or self._session.in_transaction or _volatile(stmt):
             return self._session.run(sql, binds)
-        key = (sql, tuple((bind.kind, tuple(bind.values)) for bind in binds), self._user, self.schema)
+        key = (sql, tuple((bind.kind, tuple(bind.values)) for bind in binds), self._user, self.schema, self.time_zone)
         found = self._cache.find(key)
         if found:
             return found

@@ -6,6 +6,7 @@ Kept in the schema `fakeoracle` of the same DuckDB file, in tables that the dict
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from .types import DATE, NUMBER, OracleType, text_type
 
 _TABLES = """
 CREATE SCHEMA IF NOT EXISTS fakeoracle;
+CREATE SEQUENCE IF NOT EXISTS fakeoracle.row_numbers;
 CREATE TABLE IF NOT EXISTS fakeoracle.all_tables (
     owner VARCHAR, table_name VARCHAR, comments VARCHAR, primary_key VARCHAR[], constraint_name VARCHAR);
 CREATE TABLE IF NOT EXISTS fakeoracle.all_tab_columns (
@@ -27,6 +29,10 @@ CREATE TABLE IF NOT EXISTS fakeoracle.all_indexes (
 """
 PRIVILEGES = frozenset(["V$DATABASE", "DBMS_FLASHBACK", "FLASHBACK", "SELECT ANY TABLE"])
 """What can be revoked: a view, a package, AS OF on the tables of others, and these tables altogether."""
+
+
+ROW_NUMBER = "#row"  # a column of every table that no client sees: what its ROWIDs are made of
+ROW_NUMBER_DECLARATION = f"\"{ROW_NUMBER}\" BIGINT DEFAULT nextval('fakeoracle.row_numbers')"
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,11 @@ class Table:
     def physical(self) -> str:
         """The table's name in DuckDB, quoted."""
         return f"{quote(self.owner)}.{quote(self.name)}"
+
+    @property
+    def number(self) -> int:
+        """What the table's ROWIDs begin with: 23 bits; rows are numbered across all tables, so that a clash does no harm."""
+        return zlib.crc32(f"{self.owner}.{self.name}".encode()) & 0x7FFFFF
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name."""
@@ -152,7 +163,6 @@ class Catalogue:
         for number, column in enumerate(table.columns, 1):
             kind = column.type
             used = ("C" if kind.in_chars else "B") if kind.is_text else None
-            shown = f"TIMESTAMP({kind.scale})" if kind.name == "TIMESTAMP" else kind.name
             row = [
                 table.owner,
                 table.name,
@@ -167,9 +177,9 @@ class Catalogue:
                 used,
                 column.nullable,
                 column.default,
-                kind.size,
+                kind.data_length,
                 kind.length if kind.is_text else 0,
-                shown,
+                kind.shown,
             ]
             marks = ", ".join("?" * len(row))
             connection.execute(f"INSERT INTO fakeoracle.all_tab_columns VALUES ({marks})", row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +19,7 @@ from .expressions import Expr
 from .sql import Statement, statement
 from .transaction import Transaction
 from .translate import Scope, Translator, identifier, only
+from .types import OracleType
 from .undo import MADE, keep_old_rows
 
 
@@ -255,15 +257,24 @@ def _checked(table: Table, columns: Sequence[Column], rows: pa.Table) -> pa.Tabl
             if len(columns) < len(rows.column_names):
                 raise OracleError(1407, f"cannot update ({place}) to NULL")
             raise OracleError(1400, f"cannot insert NULL into ({place})")
-        if column.type.is_text:
-            in_chars = column.type.in_chars
-            longest = pc.max(pc.utf8_length(values) if in_chars else pc.binary_length(values)).as_py() or 0
+        if column.type.is_text or column.type.name == "RAW":
+            longest = _longest(column.type, values)
             if longest > column.type.length:
                 raise OracleError(
                     12899,
                     f"value too large for column {place} (actual: {longest}, maximum: {column.type.length})",
                 )
     return rows
+
+
+def _longest(kind: OracleType, values: pa.ChunkedArray[Any]) -> int:
+    """Return the longest value as the type counts: bytes, characters, or UTF-16 units for a national type."""
+    if not kind.in_chars:
+        return pc.max(pc.binary_length(values)).as_py() or 0
+    lengths = pc.utf8_length(values)
+    if kind.is_national:
+        lengths = pc.add(lengths, pc.count_substring_regex(values, pattern=r"[\x{10000}-\x{10FFFF}]"))
+    return pc.max(lengths).as_py() or 0
 
 
 def _check_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:

@@ -18,6 +18,7 @@ from .ddl import DdlParser
 from .definitions import Definitions
 from .errors import OracleError, unsupported
 from .expressions import Expr
+from .moments import session_zone, zone_offset
 from .profiles import DEFAULT_PROFILE, Profile
 from .results import ResultSet
 from .sql import Statement, statement
@@ -82,6 +83,7 @@ class DatabaseSession:
     def __init__(self, database: Database, user: str) -> None:
         self._catalogue = database.catalogue
         self._user = user
+        self._zone, self._time_zone = 0, "+00:00"
         self.schema = user
         self.client: dict[str, str] = {}
         self._transaction = Transaction(database.connection, database.undo)
@@ -90,6 +92,15 @@ class DatabaseSession:
             self._transaction, database.catalogue, database.undo, self._changes.default
         )
         self._plans: dict[Any, Query] = {}
+
+    @property
+    def time_zone(self) -> str:
+        """The offset in which times without a zone are meant."""
+        return self._time_zone
+
+    @time_zone.setter
+    def time_zone(self, offset: str) -> None:
+        self._zone, self._time_zone = zone_offset(offset), offset
 
     @property
     def in_transaction(self) -> bool:
@@ -161,16 +172,21 @@ class DatabaseSession:
         words = [token.upper for token in stmt.tokens]
         if words[2:4] == ["SET", "CURRENT_SCHEMA"] and len(words) == 6:
             self.schema = stmt.tokens[5].name
-        elif words[2:4] != ["SET", "TIME_ZONE"]:
+        elif words[2:5] == ["SET", "TIME_ZONE", "="] and len(words) == 6 and stmt.tokens[5].kind == "string":
+            self.time_zone = stmt.tokens[5].text.strip("'")
+        elif words[2:5] == ["SET", "TIME_ZONE", "="] and words[5:] == ["DBTIMEZONE"]:
+            self.time_zone = "+00:00"
+        else:
             raise unsupported("ALTER SESSION of anything but CURRENT_SCHEMA and TIME_ZONE")
 
     def _translator(self, stmt: Statement, binds: Sequence[Expr]) -> Translator:
+        session_zone.set(self._zone)
         return Translator(stmt, self._catalogue, self.schema, self._user, binds, self.client)
 
     def _plan(self, stmt: Statement, binds: Sequence[BindColumn]) -> Query:
         shapes = tuple(column.shape() for column in binds)
         client = tuple(sorted(self.client.items()))  # SYS_CONTEXT puts it into the plan
-        key = (stmt.text, shapes, self.schema, self._catalogue.version, client)
+        key = (stmt.text, shapes, self.schema, self._zone, self._catalogue.version, client)
         plan = self._plans.get(key)
         if plan is None:
             parameters = [bind_parameter(number, shape) for number, shape in enumerate(shapes)]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from .catalogue import Column, Table
 from .errors import OracleError, unsupported
-from .sql import Statement, Token
-from .types import OracleType, declared
+from .sql import Statement, Token, statement
+from .types import LOCAL, ZONED, OracleType, declared
 
 _CONSTRAINT_STATES = ("ENABLE", "VALIDATE", "RELY", "INITIALLY", "IMMEDIATE", "DEFERRABLE", "NOT")
 _STORAGE_WORDS = (
@@ -106,7 +106,7 @@ class DdlParser:
             return self._comment()
         else:
             raise unsupported(f"{verb} {what}")
-        self._end()
+        self.expect_end()
         return change
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -139,7 +139,8 @@ class DdlParser:
             }.get(text, (905, "missing keyword"))
             raise OracleError(code, words, self._peek().start)
 
-    def _end(self) -> None:
+    def expect_end(self) -> None:
+        """Refuse anything that follows."""
         if self._peek().kind != "end":
             raise OracleError(933, "SQL command not properly ended", self._peek().start)
 
@@ -213,7 +214,7 @@ class DdlParser:
 
     def _column(self, definition: _Definition) -> Column:
         name = self._identifier()
-        kind = self._type()
+        kind = self.type()
         nullable, default = True, None
         while self._peek().upper not in _COLUMN_ENDS and self._peek().kind != "end":
             if self._accept("DEFAULT"):
@@ -230,8 +231,11 @@ class DdlParser:
                 raise unsupported(f"{self._peek().upper} in a column declaration")
         return Column(name, kind, nullable, default)
 
-    def _type(self) -> OracleType:
+    def type(self) -> OracleType:
+        """Read the name of a type with what belongs to it."""
         name = self._word()
+        if self._accept("PRECISION", "VARYING"):
+            name = f"{name} {self._peek(-1).upper}"
         arguments: list[str] = []
         unit = None
         if self._accept("("):
@@ -239,14 +243,16 @@ class DdlParser:
                 token = self._take()
                 if token.text == "-":
                     arguments.append("-" + self._take().text)
-                elif token.kind == "number" or token.text == "*":
+                elif (token.kind == "number" and token.text.isdigit()) or token.text == "*":
                     arguments.append(token.text)
                 elif token.upper in ("BYTE", "CHAR"):
                     unit = token.upper
                 elif token.text != ",":
                     raise OracleError(907, "missing right parenthesis", token.start)
-        if name == "TIMESTAMP" and self._peek().upper == "WITH":
-            raise unsupported("TIMESTAMP WITH TIME ZONE")
+        if name == "TIMESTAMP" and self._accept("WITH"):
+            name = LOCAL if self._accept("LOCAL") else ZONED
+            self._expect("TIME")
+            self._expect("ZONE")
         return declared(name, arguments, unit)
 
     def _default(self) -> str:
@@ -303,7 +309,7 @@ class DdlParser:
         self._table_constraint(definition)
         if bracket:
             self._expect(")")
-        self._end()
+        self.expect_end()
         return AddKey(owner, table, definition.key, definition.constraint)
 
     def _comment(self) -> OnTable:
@@ -317,9 +323,17 @@ class DdlParser:
             names.pop()
         self._expect("IS")
         self._take()
-        self._end()
+        self.expect_end()
         owner = names[0] if len(names) > 1 else self._schema
         return OnTable("COMMENT", owner, names[-1], 0)
+
+
+def type_named(text: str) -> OracleType:
+    """Return the type that `text` names, as CAST does."""
+    parser = DdlParser(statement(text), "")
+    kind = parser.type()
+    parser.expect_end()
+    return kind
 
 
 def keyed(table: Table, columns: tuple[str, ...], constraint: str) -> Table:
@@ -327,6 +341,10 @@ def keyed(table: Table, columns: tuple[str, ...], constraint: str) -> Table:
     if table.primary_key:
         raise OracleError(2260, "table can have only one primary key")
     for name in columns:
-        if table.column(name) is None:
+        column = table.column(name)
+        if column is None:
             raise OracleError(904, f'"{name}": invalid identifier')
+        if column.type.is_lob or column.type.name == ZONED:
+            what = "LOB" if column.type.is_lob else "TIME/TIMESTAMP WITH TIME ZONE"
+            raise OracleError(2329, f"column of datatype {what} cannot be unique or a primary key")
     return table.with_key(columns, constraint or f"SYS_C_{table.name}_PK")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import duckdb
 
 from . import expressions as ex
-from .catalogue import Catalogue, Column, Table, quote
+from .catalogue import ROW_NUMBER_DECLARATION, Catalogue, Column, Table, quote
 from .ddl import AddKey, Change, CreateIndex, CreateTable, keyed
 from .errors import OracleError, unsupported
 from .expressions import Expr
@@ -92,6 +92,7 @@ class Definitions:
             raise unsupported("two tables whose names differ only by case")
         columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
         columns.append(f"{MADE} BIGINT NOT NULL")
+        columns.append(ROW_NUMBER_DECLARATION)
         if table.primary_key:
             columns.append(f"PRIMARY KEY ({', '.join(map(quote, table.primary_key))})")
         connection.execute(f"CREATE TABLE {table.physical} ({', '.join(columns)})")

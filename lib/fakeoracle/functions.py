@@ -1,7 +1,9 @@
-"""Functions on NUMBER bytes that DuckDB calls for whole columns at a time."""
+"""Functions on Oracle's own forms (NUMBER bytes, ROWIDs, UTF-16) that DuckDB calls for whole columns at a time."""
 
 from __future__ import annotations
 
+import math
+import string
 from collections.abc import Callable
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from typing import Any
@@ -19,11 +21,16 @@ from .values import (
     number_text,
     numbers_from_decimals,
     parse_number,
+    parse_rowid,
+    rowid_text,
     split_number,
+    utf16_from_text,
 )
 
 _WIDE = Context(prec=120)
 _UPPER_SCALE, _LOWER_SCALE = 6, 36
+_SURE_DIGITS = 15
+_SPECIAL = {"INF": math.inf, "+INF": math.inf, "-INF": -math.inf, "NAN": math.nan}
 
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
@@ -44,6 +51,15 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
     _add(connection, "number_lower", _lower, ["BLOB"], f"DECIMAL(38, {_LOWER_SCALE})")
     _add(connection, "number_text", _text, ["BLOB"], "VARCHAR")
     _add(connection, "number_parse", _parse, ["VARCHAR"], "BLOB")
+    _add(connection, "number_fit", _fit, ["BLOB", "VARCHAR"], "BLOB")
+    _add(connection, "number_significant", _pairwise(_significant), two, "BLOB")
+    _add(connection, "number_to_double", _to_double, ["BLOB"], "DOUBLE")
+    _add(connection, "number_from_double", _from_double, ["DOUBLE"], "BLOB")
+    _add(connection, "double_parse", _each(parse_double, pa.float64()), ["VARCHAR"], "DOUBLE")
+    _add(connection, "rowid_text", _each(rowid_text, pa.string()), ["BIGINT"], "VARCHAR")
+    _add(connection, "rowid_parse", _each(parse_rowid, pa.int64()), ["VARCHAR"], "BIGINT")
+    _add(connection, "raw_parse", _each(parse_raw, pa.binary()), ["VARCHAR"], "BLOB")
+    _add(connection, "utf16", utf16_from_text, ["VARCHAR"], "BLOB")
 
 
 def _add(
@@ -66,6 +82,13 @@ def _add(
 
 def _flat(column: pa.Array[Any] | pa.ChunkedArray[Any]) -> pa.Array[Any]:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _each(function: Callable[[Any], Any], result: pa.DataType) -> Callable[[pa.Array[Any]], pa.Array[Any]]:
+    def apply(array: pa.Array[Any]) -> pa.Array[Any]:
+        return pa.array([None if value is None else function(value) for value in array.to_pylist()], result)
+
+    return apply
 
 
 def _to(scale: int) -> Callable[[pa.Array[Any]], pa.Array[Any]]:
@@ -145,6 +168,62 @@ def _no_small_digits(array: pa.Array[Any]) -> bool:
     """Tell (quickly) whether every value ends at or before the sixth decimal."""
     whole = split_number(array, _UPPER_SCALE)
     return bool(numbers_from_decimals(whole).equals(array))
+
+
+def _fit(array: pa.Array[Any], declared: pa.Array[Any]) -> pa.Array[Any]:
+    """Round numbers to what NUMBER(precision,scale) keeps; ORA-01438 for more digits before the point."""
+    out: list[bytes | None] = []
+    for encoded, shape in zip(array.to_pylist(), declared.to_pylist(), strict=True):
+        if encoded is None or shape is None:
+            out.append(None)
+            continue
+        precision, scale = (int(part) for part in shape.split(","))
+        value = _at_digit(decode_number(encoded), Decimal(scale), ROUND_HALF_UP)
+        if value.copy_abs() >= Decimal(1).scaleb(precision - scale, _WIDE):
+            raise OracleError(1438, "value larger than specified precision allowed for this column")
+        out.append(encode_number(value))
+    return pa.array(out, pa.binary())
+
+
+def _significant(value: Decimal, digits: Decimal) -> Decimal:
+    """Round to so many significant decimal digits, as FLOAT does."""
+    return _at_digit(value, digits - 1 - value.adjusted(), ROUND_HALF_UP) if value else value
+
+
+def _to_double(array: pa.Array[Any]) -> pa.Array[Any]:
+    return pa.array(
+        [None if encoded is None else float(decode_number(encoded)) for encoded in array.to_pylist()],
+        pa.float64(),
+    )
+
+
+def _from_double(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Return the NUMBER of a BINARY_DOUBLE where there is no doubt about it: where few digits give it exactly."""
+    out: list[bytes | None] = []
+    for value in array.to_pylist():
+        if value is None:
+            out.append(None)
+            continue
+        if not math.isfinite(value):
+            raise OracleError(1426, "numeric overflow")
+        short = Decimal(repr(value))
+        if short != Decimal(value) or len(short.normalize().as_tuple().digits) > _SURE_DIGITS:
+            raise unsupported("a BINARY_FLOAT or BINARY_DOUBLE as a NUMBER where it must be rounded")
+        out.append(encode_number(short))
+    return pa.array(out, pa.binary())
+
+
+def parse_double(text: str) -> float:
+    """Return TO_BINARY_DOUBLE of a text: a number, or INF and NaN in any case (SQL Language Reference)."""
+    special = _SPECIAL.get(text.strip(" ").upper())
+    return float(parse_number(text)) if special is None else special
+
+
+def parse_raw(text: str) -> bytes:
+    """Return the bytes that hexadecimal digits stand for, as HEXTORAW does; ORA-01465 if they are none."""
+    if any(letter not in string.hexdigits for letter in text):
+        raise OracleError(1465, "invalid hex number")
+    return bytes.fromhex(text if len(text) % 2 == 0 else "0" + text)
 
 
 def _text(array: pa.Array[Any]) -> pa.Array[Any]:

@@ -13,12 +13,26 @@ import pyarrow.compute as pc
 
 from .errors import unsupported
 from .ttc import BIT_VECTOR, ROW, Described, row_header
-from .values import datetimes_from_arrow, numbers_from_decimals, raw_buffer, rows_from_columns, valid_mask
+from .types import BINARY_DOUBLE, ROWID, ZONED
+from .values import (
+    Framed,
+    binary_numbers_from_arrow,
+    datetimes_from_arrow,
+    datetimes_from_nanos,
+    framed_longs,
+    framed_rowids,
+    numbers_from_decimals,
+    raw_buffer,
+    rows_from_columns,
+    utf16_from_text,
+    valid_mask,
+)
 from .wire import ub
 
-BATCH = 20_000  # rows that DuckDB hands over, and that are encoded, at a time
-_ALWAYS_SENT = (8, 24, 112, 113)  # LONG, LONG RAW, CLOB, BLOB
-EncodedBatch = tuple[list["pa.Array[Any]"], int]
+_BATCH, _LOB_BATCH = 20_000, 64
+_ALWAYS_SENT = (8, 11, 24, 112, 113)  # LONG, ROWID, LONG RAW, CLOB, BLOB
+EncodedColumn = "pa.Array[Any] | Framed"
+EncodedBatch = tuple[list[Any], int]
 Guard = Callable[[], contextlib.AbstractContextManager[object]]
 
 
@@ -199,6 +213,11 @@ def _with_header(rows: bytes | memoryview[int], columns: int) -> tuple[bytes, me
     return row_header(bytes(view[start:end])), view[end:]
 
 
+def batch_rows(columns: list[Described]) -> int:
+    """Return how many rows DuckDB hands over, and are encoded, at a time: few where values may be huge."""
+    return _LOB_BATCH if any(column.type and column.type.is_lob for column in columns) else _BATCH
+
+
 def encoded_batches(
     reader: pa.RecordBatchReader, columns: list[Described], guard: Guard
 ) -> Iterator[EncodedBatch]:
@@ -219,7 +238,7 @@ def _flat_bytes(rows: pa.Array[Any]) -> memoryview[int]:
     return raw_buffer(rows, 2)[start:end]
 
 
-def encoded(column: pa.Array[Any], out: Described) -> pa.Array[Any]:
+def encoded(column: pa.Array[Any], out: Described) -> pa.Array[Any] | Framed:
     """Encode one column of a result for the wire."""
     kind, arrow = out.type, column.type
     assert kind is not None
@@ -229,7 +248,17 @@ def encoded(column: pa.Array[Any], out: Described) -> pa.Array[Any]:
         if pa.types.is_binary(arrow):
             return column
     elif kind.is_text and pa.types.is_string(arrow):
-        return column.cast(pa.binary())
+        return utf16_from_text(column) if kind.is_national else column.cast(pa.binary())
+    elif kind.in_nanoseconds and pa.types.is_decimal(arrow):
+        return datetimes_from_nanos(column, zoned=kind.name == ZONED)
     elif kind.is_datetime and pa.types.is_timestamp(arrow):
         return datetimes_from_arrow(column, fraction=kind.name == "TIMESTAMP")
+    elif kind.is_binary_number and pa.types.is_floating(arrow):
+        return binary_numbers_from_arrow(column, double=kind == BINARY_DOUBLE)
+    elif kind.name == "RAW" and pa.types.is_binary(arrow):
+        return column
+    elif kind.is_lob and (pa.types.is_binary(arrow) or pa.types.is_string(arrow)):
+        return Framed(framed_longs(column, utf16=kind.is_national))
+    elif kind == ROWID and pa.types.is_integer(arrow):
+        return Framed(framed_rowids(column))
     raise unsupported(f"column {out.name}: {kind.name} came out as {arrow}")

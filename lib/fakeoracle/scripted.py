@@ -130,6 +130,7 @@ class ScriptedSession:
     def __init__(self, script: Scripted, user: str) -> None:
         self._script = script
         self.schema = user
+        self.time_zone = "+00:00"
         self.client: dict[str, str] = {}
         self.in_transaction = False
 

@@ -174,7 +174,7 @@ def serve(
             port=port,
             ca_file=ca_file,
             loaded=loaded,
-            cache=caching and caching.cache,
+            cache=caching.cache if caching else None,
         )
         stack.callback(server.stop)
         yield server

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from . import ttc, wire
 from .auth import Login
 from .backend import BackendSession
-from .binds import BindColumn
+from .binds import BindColumn, refuse_bind
 from .channel import Break, Channel
 from .errors import Disconnected, OracleError, ProtocolError, unsupported
 from .faults import Fault, Faults
@@ -227,6 +227,7 @@ class Session:
             if not login.check(answer):
                 raise OracleError(1017, "invalid username/password; logon denied")
             self._database = self._opened(user)
+            self._set_time_zone(answer.get("AUTH_ALTER_SESSION", ""))
         except OracleError as error:
             self._send(ttc.summary(self._field_version, error=(error.code, str(error))))
             return False
@@ -240,6 +241,15 @@ class Session:
             raise
         except Exception as error:
             raise unsupported(f"{type(error).__name__}: {error}") from error
+
+    def _set_time_zone(self, statement: str) -> None:
+        """Take the session's time zone from the ALTER SESSION that clients send with their login.
+
+        What some of them set beside it (language and territory) has no meaning here.
+        """
+        zone = re.search(r"TIME_ZONE\s*=\s*'([^']*)'", statement, re.IGNORECASE)
+        if zone:
+            self._db.time_zone = zone[1]
 
     def _auth_request(self, function: Function) -> tuple[str, dict[str, str]]:
         kind, called = self._call_header()
@@ -354,6 +364,8 @@ class Session:
             self._db.rollback()
         elif function == Function.PING:
             self._suffer("ping")
+        elif function == Function.LOB_OPERATION:
+            raise unsupported("LOB locators (bind str or bytes; set oracledb.defaults.fetch_lobs = False)")
         else:
             raise unsupported(f"call {function}")
         return ttc.status(in_transaction=self._db.in_transaction)
@@ -426,6 +438,8 @@ class Session:
         """Read the bind values of `count` executions, column by column."""
         if not variables:
             return []
+        for variable in variables:
+            refuse_bind(variable.code)
         order = sorted(range(len(variables)), key=lambda i: variables[i].size > _SHORT_BIND)
         columns = self._inbox.rows(len(variables), max(count, 1), ttc.ROW)
         values = [columns[order.index(i)] for i in range(len(variables))]
@@ -458,6 +472,8 @@ class Session:
         anew = describe or outcome.columns != cursor.described
         head = ttc.describe(outcome.columns, self._field_version) if anew else b""
         cursor.described = outcome.columns
+        if any(column.type and column.type.is_lob for column in outcome.columns):
+            prefetch = 0  # the client says first how it wants them
         rows, finished = self._take(cursor, prefetch) if prefetch else (b"", False)
         tail = ttc.parameters(cursor.number) + self._summary(cursor, rows=cursor.sent, finished=finished)
         return b"".join((head, rows, tail))
@@ -498,9 +514,11 @@ class Session:
         )
 
     def _define(self, cursor: Cursor, call: ttc.Execute) -> bytes:
-        """Accept a define call as long as it asks for the types that were described."""
+        """Accept a define call as long as it asks for the types that were described, and for LOBs as LONG."""
         for variable, column in zip(call.defines, cursor.described, strict=False):
-            if column.type and variable.code != column.type.wire_code:
+            if column.type and variable.code not in ttc.fetch_codes(column.type):
+                if column.type.is_lob:
+                    raise unsupported("LOB locators (set oracledb.defaults.fetch_lobs = False)")
                 raise unsupported(f"fetching column {column.name} as data type {variable.code}")
         return ttc.parameters(cursor.number) + self._summary(cursor)
 

@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlglot
@@ -22,7 +23,7 @@ _TOKEN = re.compile(
     |(?P<string>[nN]?[qQ]'(?:\[.*?\]'|\{.*?\}'|\(.*?\)'|<.*?>'|(?P<mark>[^\s\[\{\(<]).*?(?P=mark)')|[nN]?'(?:[^']|'')*')
     |(?P<quoted>"[^"]*")
     |(?P<bind>:\s*(?:\w+|"[^"]+"))
-    |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+    |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:[fFdD](?![\w$\#]))?)
     |(?P<word>[^\W\d][\w$\#]*)
     |(?P<symbol><>|<=|>=|!=|\^=|\|\||=>|:=|\*\*|.)""",
     re.VERBOSE | re.DOTALL,
@@ -160,12 +161,12 @@ def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
     parts: list[str] = []
     moves: list[tuple[int, int]] = []
     length = number = 0
-    for token in stmt.tokens:
+    for token, spelling in _spelled(stmt.tokens):
         if parts:
             parts.append(" ")
             length += 1
         moves.append((length, token.start - length))
-        text = token.text
+        text = spelling
         if token.kind == "bind":
             text = f":b{number}"
             number += 1
@@ -174,6 +175,51 @@ def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
         parts.append(text)
         length += len(text)
     return "".join(parts), moves
+
+
+_CLOCKS = ("SYSTIMESTAMP", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE")
+_BINARY = {"F": "TO_BINARY_FLOAT", "D": "TO_BINARY_DOUBLE"}
+
+
+def _spelled(found: list[Token]) -> Iterator[tuple[Token, str]]:
+    """Return the tokens with what to write for each, so that sqlglot reads what it does not know.
+
+    That is binary literals, AT LOCAL, the clocks (as functions) and the types of CAST (as FAKEORACLE_CAST(value, 'type')).
+    """
+    casts = dict(_casts(found))
+    skipped = 0
+    for at, token in enumerate(found):
+        before, after = found[at - 1].upper if at else "", found[at + 1].text if at + 1 < len(found) else ""
+        text = token.text
+        if at < skipped:
+            continue
+        if at in casts:
+            named = " ".join(part.text for part in found[at + 1 : casts[at]]).replace("'", "''")
+            text = f", '{named}'"
+            skipped = casts[at]
+        elif token.upper == "CAST" and after == "(":
+            text = "FAKEORACLE_CAST"
+        elif token.kind == "number" and text[-1].upper() in _BINARY:
+            text = f"{_BINARY[text[-1].upper()]}('{text[:-1]}')"
+        elif token.kind == "word" and token.upper in _CLOCKS and before != ".":
+            text = f"FAKEORACLE_{token.upper}" + ("" if after == "(" else "()")
+        elif token.upper == "LOCAL" and before == "AT":
+            text = "TIME ZONE SESSIONTIMEZONE"
+        yield token, text
+
+
+def _casts(found: list[Token]) -> Iterator[tuple[int, int]]:
+    """Return, for each CAST(value AS type), the places of AS and of the closing bracket."""
+    opened: list[tuple[bool, int]] = []  # whether it is a CAST's, and where its AS is
+    for at, token in enumerate(found):
+        if token.text == "(":
+            opened.append((at > 0 and found[at - 1].upper == "CAST", 0))
+        elif token.upper == "AS" and opened and opened[-1][0]:
+            opened[-1] = (True, at)
+        elif token.text == ")" and opened:
+            cast, place = opened.pop()
+            if cast and place:
+                yield place, at
 
 
 def _parse(stmt: Statement) -> exp.Expr:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from . import expressions as ex
 from .binds import BindColumn, bind_values
 from .errors import OracleError, unsupported
-from .results import BATCH, ResultSet, encoded_batches
+from .results import ResultSet, batch_rows, encoded_batches
 from .ttc import Described
 from .undo import Moment, Past, Undo, scn_of
 
@@ -200,14 +200,14 @@ class Transaction:
         if self.open and not alone:
             # only the writing connection sees its own changes; it has to be free again at once
             with self.changing() as connection:
-                reader = connection.sql(sql, params=values).to_arrow_table().to_reader(BATCH)
+                reader = connection.sql(sql, params=values).to_arrow_table().to_reader(batch_rows(columns))
             return ResultSet(columns, encoded_batches(reader, columns, contextlib.nullcontext))
         if self._snapshot and not alone:
             return self._snapshot_query(sql, values, columns)
         connection = self._open()
         try:
             with self.running(connection):
-                reader = connection.sql(sql, params=values).to_arrow_reader(BATCH)
+                reader = connection.sql(sql, params=values).to_arrow_reader(batch_rows(columns))
         except BaseException:
             connection.close()
             raise
@@ -221,7 +221,7 @@ class Transaction:
         if self._snapshot_rows:
             self._snapshot_rows.keep()
         with self.running(connection):
-            reader = connection.sql(sql, params=values).to_arrow_reader(BATCH)
+            reader = connection.sql(sql, params=values).to_arrow_reader(batch_rows(columns))
         batches = encoded_batches(reader, columns, lambda: self.running(connection))
         self._snapshot_rows = ResultSet(columns, batches)
         return self._snapshot_rows

@@ -6,7 +6,6 @@ ORA-03001. Every output column is named c1, c2, ... so that no name of the clien
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,13 +14,15 @@ from typing import Any
 
 from sqlglot import exp
 
+from . import conversions, moments
 from . import expressions as ex
-from .catalogue import Catalogue, Table, literal, quote
+from .catalogue import ROW_NUMBER, Catalogue, Table, literal, quote
+from .ddl import type_named
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .sql import Statement
 from .ttc import CLIENT_CONTEXT, Described
-from .types import COUNT, DATE, NUMBER, TIMESTAMP, OracleType, declared, text_type
+from .types import COUNT, DATE, NUMBER, ROWID, ZONED, OracleType, text_type
 from .undo import Moment, as_of
 
 _STRFTIME = {
@@ -54,7 +55,7 @@ _ARGUMENTS: dict[
     exp.Pad: ("this", "expression", "fill_pattern", "is_left"),
     exp.Greatest: ("this", "expressions", "ignore_nulls"),
     exp.Least: ("this", "expressions", "ignore_nulls"),
-    exp.Cast: ("this", "to"),
+    exp.AtTimeZone: ("this", "zone"),
     exp.Case: ("this", "ifs", "default"),
     exp.DecodeCase: ("expressions",),
     exp.Coalesce: ("this", "expressions", "is_nvl"),
@@ -121,9 +122,12 @@ class Relation:
 
     name: str
     columns: list[tuple[str, Expr]]
+    rowid: Expr | None = None
 
     def find(self, name: str) -> list[Expr]:
-        """Return the columns of that name."""
+        """Return the columns of that name, or the pseudocolumn ROWID."""
+        if name == "ROWID" and self.rowid:
+            return [self.rowid]
         return [expr for column, expr in self.columns if column == name]
 
 
@@ -179,6 +183,10 @@ class Translator:
         self._functions: dict[type[exp.Expr], Callable[[Any, Scope], Expr]] = {
             exp.Literal: self._literal,
             exp.RawString: self._literal,
+            exp.National: lambda node, scope: ex.national_literal(str(node.this)),
+            exp.Extract: self._extract,
+            exp.AtTimeZone: self._at_time_zone,
+            exp.Nanvl: lambda node, scope: conversions.nanvl(*self._both(node, scope)),
             exp.Null: lambda node, scope: ex.NULL,
             exp.Placeholder: self._placeholder,
             exp.Column: self._column,
@@ -204,7 +212,6 @@ class Translator:
             exp.Pad: self._pad,
             exp.Greatest: self._extreme,
             exp.Least: self._extreme,
-            exp.Cast: self._cast,
             exp.TimeToStr: self._time_to_text,
             exp.Case: self._case,
             exp.DecodeCase: self._decode,
@@ -278,7 +285,7 @@ class Translator:
             where = ""
         columns = self._select_list(tree, scope)
         listed = ", ".join(f"{column.expr.sql} AS c{number}" for number, column in enumerate(columns, 1))
-        distinct = self._distinct(tree)
+        distinct = self._distinct(tree, columns)
         parts = [f"SELECT {distinct}{listed} FROM {source}", where, self._group(tree, scope)]
         if tree.args.get("having"):
             parts.append(f"HAVING {self.condition(tree.args['having'].this, scope)}")
@@ -305,12 +312,16 @@ class Translator:
         ]
         return Query(query.sql, columns)
 
-    def _distinct(self, tree: exp.Select) -> str:
+    def _distinct(self, tree: exp.Select, columns: list[OutColumn]) -> str:
         distinct = tree.args.get("distinct")
         if not distinct:
             return ""
         only(distinct)
-        return "DISTINCT "
+        for column in columns:
+            ex.sort_key(column.expr)
+        if not any(column.type and column.type.name == ZONED for column in columns):
+            return "DISTINCT "
+        return f"DISTINCT ON ({', '.join(moments.instant(column.expr) for column in columns)}) "
 
     def _set_operation(self, tree: exp.SetOperation, outer: Scope | None) -> Query:
         only(tree, "this", "expression", "distinct", "order", "limit", "offset", "with_")
@@ -328,6 +339,8 @@ class Translator:
         columns = []
         for number, (a, b) in enumerate(zip(left.columns, right.columns, strict=True), 1):
             common = ex.unified([a.expr, b.expr])
+            if not every:
+                ex.group_key(common[0], name)
             for side, expr in zip(sides, common, strict=True):
                 side.append(f"{expr.sql} AS c{number}")
             columns.append(OutColumn(a.name, replace(common[0], sql=f"c{number}", nullable=True)))
@@ -441,12 +454,14 @@ class Translator:
 
     def relation(self, table: Table, alias: str) -> Relation:
         """Return a table as a relation, without adding it anywhere."""
+        rowid = Expr(f"({table.number << 40} + {alias}.{quote(ROW_NUMBER)})", ROWID, nullable=False)
         return Relation(
             table.name,
             [
                 (c.name, Expr(f"{alias}.{quote(c.name)}", c.type, c.type.decimal, nullable=c.nullable))
                 for c in table.columns
             ],
+            rowid,
         )
 
     def find_table(self, node: exp.Table, *, must: bool = True) -> Table | None:
@@ -515,6 +530,9 @@ class Translator:
             for place, (name, expr) in enumerate(relation.columns):
                 listed.append(f"{expr.sql} AS c{len(listed)}")
                 relation.columns[place] = (name, replace(expr, sql=f"{alias}.c{len(listed) - 1}"))
+            if relation.rowid:
+                listed.append(f"{relation.rowid.sql} AS c{len(listed)}")
+                relation.rowid = replace(relation.rowid, sql=f"{alias}.c{len(listed) - 1}")
         scope.rownum = f"{alias}.n"
         clause = "" if limit is None else f" LIMIT {limit}"
         return f"(SELECT {', '.join(listed)} FROM {source} {where}{clause}) AS {alias}"
@@ -552,7 +570,9 @@ class Translator:
         only(group, "expressions")
         if any(isinstance(node, exp.Literal) for node in group.expressions):
             raise unsupported("GROUP BY a literal")
-        return "GROUP BY " + ", ".join(self.expression(node, scope).sql for node in group.expressions)
+        return "GROUP BY " + ", ".join(
+            ex.group_key(self.expression(node, scope), "GROUP BY") for node in group.expressions
+        )
 
     def _order(self, tree: exp.Expr, scope: Scope, columns: list[OutColumn]) -> str:
         order = tree.args.get("order")
@@ -560,13 +580,15 @@ class Translator:
             return ""
         only(order, "expressions")
         keys = [self._ordered(node, scope, columns) for node in order.expressions]
-        if (
-            tree.args.get("distinct")
-            and isinstance(tree, exp.Select)
-            and not all(key[0].isdigit() for key in keys)
-        ):
-            raise OracleError(1791, "not a SELECTed expression")
+        if tree.args.get("distinct") and isinstance(tree, exp.Select):
+            self._check_selected(keys, columns)
         return "ORDER BY " + ", ".join(keys)
+
+    def _check_selected(self, keys: list[str], columns: list[OutColumn]) -> None:
+        """SELECT DISTINCT is ordered by nothing but its own columns: ORA-01791."""
+        selected = {self._place(number, columns) for number in range(1, len(columns) + 1)}
+        if not all(key.rsplit(" ", 3)[0] in selected for key in keys):
+            raise OracleError(1791, "not a SELECTed expression")
 
     def _ordered(self, node: exp.Ordered, scope: Scope, columns: list[OutColumn] | None) -> str:
         """Return one sort key; NULL is larger than everything unless the query says otherwise (sqlglot knows that)."""
@@ -577,19 +599,25 @@ class Translator:
 
     def _key(self, key: exp.Expr, scope: Scope, columns: list[OutColumn] | None) -> str:
         if columns is None:
-            return self.expression(key, scope).sql
+            return ex.sort_key(self.expression(key, scope))
         if isinstance(key, exp.Literal) and not key.is_string:
             number = int(key.this) if key.this.isdigit() else 0
             if not 1 <= number <= len(columns):
                 raise OracleError(1785, "ORDER BY item must be the number of a SELECT-list expression")
-            return str(number)
+            return self._place(number, columns)
         if isinstance(key, exp.Column) and not key.args.get("table"):
             places = [n for n, column in enumerate(columns, 1) if column.name == identifier(key.this)]
             if len(places) == 1:
-                return str(places[0])
-        sql = self.expression(key, scope).sql
-        same = [n for n, column in enumerate(columns, 1) if column.expr.sql == sql]
-        return str(same[0]) if same else sql
+                return self._place(places[0], columns)
+        value = self.expression(key, scope)
+        same = [n for n, column in enumerate(columns, 1) if column.expr.sql == value.sql]
+        return self._place(same[0], columns) if same else ex.sort_key(value)
+
+    def _place(self, number: int, columns: list[OutColumn]) -> str:
+        """Return a sort key that is a column of the result."""
+        value = columns[number - 1].expr
+        key = ex.sort_key(value)
+        return str(number) if key == value.sql else key
 
     def _limit(self, tree: exp.Expr, scope: Scope) -> str:
         parts = []
@@ -631,6 +659,10 @@ class Translator:
             return f"({ex.compare('>=', value, low)} AND {ex.compare('<=', value, high)})"
         if isinstance(node, exp.In):
             return self._in(node, scope)
+        if isinstance(node, exp.Is) and isinstance(node.expression, exp.Column):
+            word = identifier(node.expression.this)
+            if word in ("NAN", "INFINITE"):
+                return conversions.is_special(self.expression(node.this, scope), word)
         if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
             return f"({self.expression(node.this, scope).sql} IS NULL)"
         if isinstance(node, exp.Exists):
@@ -660,7 +692,7 @@ class Translator:
                 raise OracleError(1425, "escape character must be character string of length 1")
             escape, node = f" ESCAPE {literal(mark)}", node.this
             only(node, *_ARGUMENTS[exp.Like])
-        left, right = (ex.as_text(side) for side in self._both(node, scope))
+        left, right = (ex.as_characters(side) for side in self._both(node, scope))
         return f"({left.sql} {'NOT ' if node.args.get('negate') else ''}LIKE {right.sql}{escape})"
 
     # --- expressions -------------------------------------------------------------------------------------------------
@@ -704,8 +736,11 @@ class Translator:
             if qualifier is None and name == "ROWNUM" and at.rownum:
                 return Expr(f"CAST({at.rownum} AS DECIMAL(19, 0))", NUMBER, (19, 0), nullable=False)
             at = at.parent
-        if qualifier is None and name in ("ROWNUM", "ROWID", "LEVEL", "SYSTIMESTAMP", "ORA_ROWSCN"):
+        if name in ("ROWNUM", "ROWID", "LEVEL", "ORA_ROWSCN"):
             raise unsupported(name)
+        known = conversions.constant(name) if qualifier is None else None
+        if known:
+            return known
         if qualifier is None and name == "USER":
             return self._current_user(node, scope)
         shown = f'"{qualifier}"."{name}"' if qualifier else f'"{name}"'
@@ -719,7 +754,7 @@ class Translator:
             column = exp.Column(this=exp.to_identifier(str(call.this)), table=node.this)
             if _is_current_scn(column):
                 return self._current_scn(column)
-        raise unsupported(node.sql(dialect="oracle"))
+        return self._packaged(node, scope)
 
     def _current_scn(self, node: exp.Column) -> Expr:
         if not self._catalogue.may(self._user, "DBMS_FLASHBACK"):
@@ -735,6 +770,8 @@ class Translator:
         if operator == "+" and right.is_datetime:
             left, right = right, left
         if not left.is_datetime:
+            if right.is_datetime:
+                raise OracleError(932, "inconsistent datatypes: expected NUMBER got DATE")
             return ex.added(left, right, operator)
         days = ex.as_number(right)
         if right.is_datetime or not days.decimal or days.decimal[1]:
@@ -778,7 +815,7 @@ class Translator:
         sql = f"coalesce({', '.join(value.sql for value in common)})"
         kind = common[0].type
         if kind is not None and kind.is_text:
-            kind = text_type(kind.length)
+            kind = ex.text_like(common[0], kind.length)
         nullable = all(value.nullable for value in values)
         return replace(common[0], sql=sql, type=kind, nullable=nullable, constant=None, bind=None)
 
@@ -798,7 +835,7 @@ class Translator:
         if isinstance(inner, exp.Star):
             sql = "count(*)"
         elif isinstance(inner, exp.Distinct):
-            sql = f"count(DISTINCT {self._distinct_operand(inner, scope).sql})"
+            sql = f"count(DISTINCT {ex.sort_key(self._distinct_operand(inner, scope))})"
         else:
             sql = f"count({self.expression(inner, scope).sql})"
         return Expr(f"CAST({sql}{over} AS DECIMAL(19, 0))", COUNT, (19, 0))
@@ -815,10 +852,14 @@ class Translator:
             raise unsupported(f"{node.key.upper()}(DISTINCT ...)")
         value = self.expression(node.this, scope)
         if isinstance(node, (exp.Min, exp.Max)):
-            name = node.key
-            return replace(value, sql=f"{name}({value.sql}){over}", nullable=True, constant=None, bind=None)
+            key = ex.sort_key(value)
+            best = f"arg_{node.key}({value.sql}, {key})" if value.is_national else f"{node.key}({value.sql})"
+            return replace(value, sql=f"{best}{over}", nullable=True, constant=None, bind=None)
         if value.is_datetime:
             raise OracleError(932, "inconsistent datatypes: expected NUMBER got DATE")
+        if value.type is not None and value.is_binary_number and isinstance(node, exp.Avg):
+            sql = f"CAST(avg({value.sql}){over} AS {value.type.storage})"
+            return replace(value, sql=sql, nullable=True, constant=None, bind=None)
         total = ex.summed(value, over)
         if isinstance(node, exp.Sum):
             return total
@@ -829,7 +870,8 @@ class Translator:
         parts = []
         if node.args.get("partition_by"):
             parts.append(
-                "PARTITION BY " + ", ".join(self.expression(k, scope).sql for k in node.args["partition_by"])
+                "PARTITION BY "
+                + ", ".join(ex.sort_key(self.expression(k, scope)) for k in node.args["partition_by"])
             )
         order = node.args.get("order")
         if order:
@@ -867,10 +909,12 @@ class Translator:
         name = {"": "trim", "BOTH": "trim", "LEADING": "ltrim", "TRAILING": "rtrim"}[side]
         assert text.type is not None
         sql = f"nullif({name}({text.sql}, {literal(marks.constant)}), '')"
-        return Expr(sql, replace(text.type, name="VARCHAR2"), nullable=True)
+        return Expr(
+            sql, ex.text_like(text, text.type.length if text.is_national else text.type.size), nullable=True
+        )
 
     def _substring(self, node: exp.Substring, scope: Scope) -> Expr:
-        text = ex.as_text(self.expression(node.this, scope))
+        text = ex.as_characters(self.expression(node.this, scope))
         start = self._whole(node.args.get("start"), scope)
         length = self._whole(node.args["length"], scope) if node.args.get("length") else None
         assert text.type is not None
@@ -884,8 +928,13 @@ class Translator:
                 f"CASE WHEN length({text.sql}) >= {-start} "
                 f"THEN substring({text.sql}, length({text.sql}) - {-start - 1}{tail}) END"
             )
+        cut = f"nullif({conversions.counted(text, cut)}, '')"
+        if text.is_lob:
+            return Expr(cut, text.type)
+        if text.is_national:
+            return Expr(cut, ex.text_like(text, min(text.type.length, length or text.type.length)))
         size = text.type.size if length is None else min(text.type.size, 4 * length)
-        return Expr(f"nullif({cut}, '')", text_type(size))
+        return Expr(cut, text_type(size))
 
     def _whole(self, node: exp.Expr | None, scope: Scope) -> int:
         """Return a whole number that is written in the SQL."""
@@ -895,20 +944,20 @@ class Translator:
         return int(constant)
 
     def _length(self, node: exp.Length, scope: Scope) -> Expr:
-        text = ex.as_text(self.expression(node.this, scope))
-        return Expr(f"CAST(length({text.sql}) AS DECIMAL(10, 0))", NUMBER, (10, 0), nullable=text.nullable)
+        return conversions.length(self.expression(node.this, scope))
 
     def _to_char(self, node: exp.ToChar, scope: Scope) -> Expr:
         value = self.expression(node.this, scope)
         if node.args.get("format") is None:
-            return replace(ex.as_text(value), bind=None)
+            return conversions.to_char(value)
         if not value.is_datetime:
             raise unsupported("TO_CHAR of a number with a format")
         pattern = self.expression(node.args["format"], scope).constant
         if not isinstance(pattern, str):
             raise unsupported("TO_CHAR with a format that is not a literal")
         parts, length = _strftime(pattern)
-        return Expr(f"strftime({value.sql}, {literal(parts)})", text_type(length), nullable=value.nullable)
+        shown = moments.clock(value).sql
+        return Expr(f"strftime({shown}, {literal(parts)})", text_type(length), nullable=value.nullable)
 
     def _to_number(self, node: exp.ToNumber, scope: Scope) -> Expr:
         return ex.as_number(self.expression(node.this, scope))
@@ -931,19 +980,18 @@ class Translator:
 
     def _date_literal(self, node: exp.DateStrToDate, scope: Scope) -> Expr:
         text = str(node.this.this) if isinstance(node.this, exp.Literal) else ""
+        if text.startswith("-"):
+            raise unsupported("a date before the year 1")
         if not re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}", text):
             raise OracleError(1861, "literal does not match format string")
-        day = _moment([int(part) for part in text.split("-")])
+        day = moments.moment(*(int(part) for part in text.split("-")))
         return Expr(f"CAST({literal(day.isoformat())} AS TIMESTAMP)", DATE, nullable=False)
 
     def _timestamp_literal(self, node: exp.StrToTime, scope: Scope) -> Expr:
         text = str(node.this.this) if isinstance(node.this, exp.Literal) else ""
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?", text):
-            raise unsupported("a TIMESTAMP literal of this form, or TO_TIMESTAMP")
         if node.args["format"].this != "%Y-%m-%d %H:%M:%S.%f":
             raise unsupported("TO_TIMESTAMP")
-        _moment([int(part) for part in re.split(r"[-: ]", text.partition(".")[0])])
-        return Expr(f"CAST({literal(text)} AS TIMESTAMP)", TIMESTAMP, nullable=False)
+        return moments.timestamp_literal(text)
 
     def _sysdate(self, node: exp.CurrentTimestamp, scope: Scope) -> Expr:
         if not node.args.get("sysdate"):
@@ -969,7 +1017,30 @@ class Translator:
             return self._trunc(node.expressions, scope)
         if name == "SYS_CONTEXT":
             return self._sys_context(node, scope)
-        raise unsupported(f"function {name}")
+        if name == "FAKEORACLE_CAST":
+            value, named = node.expressions
+            return conversions.cast(self.expression(value, scope), type_named(str(named.this)))
+        return self._called(name, node, scope)
+
+    def _called(self, name: str, node: exp.Anonymous, scope: Scope) -> Expr:
+        result = conversions.call(name, [self.expression(item, scope) for item in node.expressions])
+        if result is None:
+            raise unsupported(f"function {name}")
+        return result
+
+    def _packaged(self, node: exp.Dot, scope: Scope) -> Expr:
+        """A function of one of Oracle's packages."""
+        if not isinstance(node.this, exp.Identifier) or not isinstance(node.expression, exp.Anonymous):
+            raise unsupported(node.sql(dialect="oracle"))
+        name = f"{identifier(node.this)}.{str(node.expression.this).upper()}"
+        return self._called(name, node.expression, scope)
+
+    def _extract(self, node: exp.Extract, scope: Scope) -> Expr:
+        return moments.extracted(str(node.this.name).upper(), self.expression(node.expression, scope))
+
+    def _at_time_zone(self, node: exp.AtTimeZone, scope: Scope) -> Expr:
+        zone = conversions.offset_of(self.expression(node.args["zone"], scope))
+        return moments.at_zone(self.expression(node.this, scope), zone)
 
     def _trunc(self, arguments: list[exp.Expr], scope: Scope) -> Expr:
         value = self.expression(arguments[0], scope)
@@ -977,6 +1048,7 @@ class Translator:
             return self._at_digit(
                 "number_trunc", arguments[0], arguments[1] if len(arguments) > 1 else None, scope
             )
+        value = moments.clock(value)
         unit = self.expression(arguments[1], scope).constant if len(arguments) > 1 else "DD"
         units = {"DD": "day", "DDD": "day", "MM": "month", "MONTH": "month", "YYYY": "year", "YEAR": "year"}
         if str(unit).upper() not in units:
@@ -986,6 +1058,8 @@ class Translator:
 
     def _numeric(self, name: str, left: Expr, right: Expr) -> Expr:
         """Call a function of two numbers."""
+        if left.is_binary_number or right.is_binary_number:
+            raise unsupported(f"{name.removeprefix('number_').upper()} of BINARY_FLOAT and BINARY_DOUBLE")
         left, right = ex.as_blob(ex.as_number(left)), ex.as_blob(ex.as_number(right))
         return Expr(f"{name}({left.sql}, {right.sql})", NUMBER, nullable=left.nullable or right.nullable)
 
@@ -999,7 +1073,10 @@ class Translator:
         )
 
     def _absolute(self, node: exp.Abs, scope: Scope) -> Expr:
-        value = ex.as_number(self.expression(node.this, scope))
+        value = self.expression(node.this, scope)
+        if value.is_binary_number:
+            return replace(value, sql=f"abs({value.sql})", constant=None, bind=None)
+        value = ex.as_number(value)
         less = ex.compare("<", value, ex.number_literal(Decimal(0)))
         return _choice([less], [ex.negated(value), value])
 
@@ -1018,12 +1095,13 @@ class Translator:
             raise unsupported("REPLACE with anything but literals")
         sql = f"nullif(replace({text.sql}, {literal(old)}, {literal(replacement)}), '')"
         assert text.type is not None
-        return Expr(sql, text_type(text.type.size * max(len(replacement.encode()), 1)))
+        return Expr(sql, ex.text_like(text, text.type.size * max(len(replacement.encode()), 1)))
 
     def _position(self, node: exp.StrPosition, scope: Scope) -> Expr:
-        text = ex.as_text(self.expression(node.this, scope))
+        text = ex.as_characters(self.expression(node.this, scope))
         wanted = ex.as_text(self.expression(node.args["substr"], scope))
-        return Expr(f"CAST(strpos({text.sql}, {wanted.sql}) AS DECIMAL(10, 0))", NUMBER, (10, 0))
+        found = conversions.counted(text, f"strpos({text.sql}, {wanted.sql})")
+        return Expr(f"CAST({found} AS DECIMAL(10, 0))", NUMBER, (10, 0))
 
     def _pad(self, node: exp.Pad, scope: Scope) -> Expr:
         text = ex.as_text(self.expression(node.this, scope))
@@ -1036,25 +1114,22 @@ class Translator:
         if not isinstance(fill.constant, str) or width < 1:
             raise unsupported("LPAD or RPAD with this filling or width")
         name = "lpad" if node.args.get("is_left") else "rpad"
-        return Expr(f"{name}({text.sql}, {width}, {literal(fill.constant)})", text_type(4 * width))
+        padded = conversions.counted(text, f"{name}({text.sql}, {width}, {literal(fill.constant)})")
+        return Expr(padded, ex.text_like(text, width if text.is_national else 4 * width))
 
     def _extreme(self, node: exp.Expr, scope: Scope) -> Expr:
         """GREATEST and LEAST: NULL if any value is; texts are compared without padding (SQL Language Reference)."""
         values = ex.unified([self.expression(item, scope) for item in (node.this, *node.expressions)])
-        kind = text_type(values[0].type.size) if values[0].type and values[0].is_text else values[0].type
+        kind = values[0].type
+        if kind and kind.is_text:
+            if kind.is_national:
+                raise unsupported(f"{node.key.upper()} of national texts")
+            kind = text_type(kind.size)
+        for value in values:
+            ex.sort_key(value)
         missing = " OR ".join(f"{value.sql} IS NULL" for value in values)
         sql = f"CASE WHEN {missing} THEN NULL ELSE {node.key}({', '.join(value.sql for value in values)}) END"
         return replace(values[0], sql=sql, type=kind, nullable=True, constant=None, bind=None)
-
-    def _cast(self, node: exp.Cast, scope: Scope) -> Expr:
-        value, target = self.expression(node.this, scope), node.args["to"]
-        if target.this in (exp.DataType.Type.DECIMAL, exp.DataType.Type.INT) and not value.is_datetime:
-            sizes = [int(str(size.this)) for size in target.expressions]
-            if not sizes and target.this == exp.DataType.Type.DECIMAL:
-                return ex.as_number(value)
-            kind = declared("NUMBER", [str(size) for size in sizes] or ["38"], None)
-            return Expr(ex.stored(value, kind, "CAST"), kind, kind.decimal, nullable=value.nullable)
-        raise unsupported(f"CAST to {target.sql(dialect='oracle')}")
 
     def _time_to_text(self, node: exp.TimeToStr, scope: Scope) -> Expr:
         """TO_CHAR of what the parser already knows to be a date; its format comes in strftime's form."""
@@ -1063,7 +1138,8 @@ class Translator:
         if not value.is_datetime or "".join(_PARSE_PART.findall(pattern)) != pattern:
             raise unsupported("this format of TO_CHAR")
         length = len(re.sub("%[mdHMS]", "xx", pattern.replace("%Y", "xxxx")))
-        return Expr(f"strftime({value.sql}, {literal(pattern)})", text_type(length), nullable=value.nullable)
+        shown = moments.clock(value).sql
+        return Expr(f"strftime({shown}, {literal(pattern)})", text_type(length), nullable=value.nullable)
 
     def _sys_context(self, node: exp.Anonymous, scope: Scope) -> Expr:
         space, key = (self.expression(argument, scope).constant for argument in node.expressions[:2])
@@ -1085,17 +1161,9 @@ class Translator:
         return Expr(f"CAST({literal(value) if value else 'NULL'} AS VARCHAR)", text_type(256))
 
 
-def _moment(parts: list[int]) -> datetime.datetime:
-    """Return the moment of a literal; ORA-01839 if there is none."""
-    year, month, day, hour, minute, second = (*parts, 0, 0, 0)[:6]
-    try:
-        return datetime.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - DATE has no time zone
-    except ValueError:
-        raise OracleError(1839, "date not valid for month specified") from None
-
-
 def _make_optional(relation: Relation) -> None:
     relation.columns = [(name, replace(expr, nullable=True)) for name, expr in relation.columns]
+    relation.rowid = relation.rowid and replace(relation.rowid, nullable=True)
 
 
 def _is_current_scn(node: exp.Column) -> bool:

@@ -12,7 +12,7 @@ from enum import IntEnum, IntFlag
 
 from .errors import OracleError, ProtocolError
 from .profiles import Profile
-from .types import OracleType
+from .types import BLOB, LONG, LONG_RAW, TIMESTAMP, OracleType
 from .wire import Inbox, bytes_with_length, clr, sb, ub
 
 # field versions that add something (python-oracledb source, impl/thin/constants.pxi)
@@ -56,6 +56,7 @@ class Function(IntEnum):
     ROLLBACK = 15
     REEXECUTE_AND_FETCH = 78
     EXECUTE = 94
+    LOB_OPERATION = 96
     AUTH_TWO = 115
     AUTH_ONE = 118
     PING = 147
@@ -280,17 +281,17 @@ def describe(columns: list[Described], field_version: int) -> bytes:
 
 def _describe_column(column: Described, index: int) -> bytes:
     kind = column.type or OracleType("VARCHAR2")
-    text = kind.is_text
-    maximum = kind.length if kind.in_chars else kind.size
+    form = kind.charset_form
+    maximum = (kind.length if kind.in_chars else kind.size) if kind.is_text else 0
     name = column.name.encode()
     return b"".join(
         (
-            bytes((kind.wire_code, 0, (kind.precision or 0) & 0xFF, kind.described_scale & 0xFF)),
+            bytes((kind.wire_code, 0, kind.described_precision & 0xFF, kind.described_scale & 0xFF)),
             ub(kind.size if column.type else 0),
             bytes(4),
-            ub(CHARSET if text else 0),
-            bytes((1 if text else 0,)),
-            ub(maximum if text else 0),
+            ub((0, CHARSET, _NATIONAL_CHARSET)[form]),
+            bytes((form,)),
+            ub(maximum),
             b"\x00",
             bytes((1 if column.nullable else 0, min(len(name), 255))),
             bytes_with_length(name),
@@ -299,6 +300,18 @@ def _describe_column(column: Described, index: int) -> bytes:
             b"\x00",
         )
     )
+
+
+def fetch_codes(kind: OracleType) -> tuple[int, ...]:
+    """Return the data types a client may ask for in a define, for values that are then sent as they were described.
+
+    LOBs only come as LONG. The driver asks for ROWIDs as text, and for every datetime as TIMESTAMP where a schema is
+    requested, and reads both as described.
+    """
+    if kind.is_lob:
+        return (LONG_RAW,) if kind == BLOB else (LONG,)
+    other = {"rowid": 1, "datetime": TIMESTAMP.wire_code}.get(kind.kind, kind.wire_code)
+    return (kind.wire_code, other)
 
 
 def row_header(vector: bytes = b"") -> bytes:

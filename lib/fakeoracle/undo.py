@@ -18,7 +18,7 @@ from decimal import Decimal
 
 import duckdb
 
-from .catalogue import Table, quote
+from .catalogue import ROW_NUMBER, Table, quote
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .values import decode_number
@@ -229,7 +229,8 @@ def scn_of(encoded: bytes | None) -> int:
 
 def _kept(table: Table) -> dict[str, str]:
     """Return the DuckDB columns whose past values are kept, with their types."""
-    return {quote(column.name): column.type.storage for column in table.columns}
+    columns = {quote(column.name): column.type.storage for column in table.columns}
+    return {**columns, quote(ROW_NUMBER): "BIGINT"}  # a row keeps its ROWID
 
 
 def _old(owner: str, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from itertools import zip_longest
 from typing import Any
@@ -19,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .errors import OracleError, unsupported
-from .wire import ub
+from .types import EPOCH_SECONDS, NANOS, ZONE_MIDDLE, ZONE_STEP
+from .wire import clr, ub
 
 MOST_DIGITS = 20  # base-100 digits
 _ZERO = 0x80
@@ -30,6 +32,9 @@ _LIMBS = 5
 _FAST_DIGITS = 18  # decimal digits that fit a signed 64-bit integer
 _PLAIN = Context(prec=100)
 _MICROSECOND = 1000
+_ZONE_HOUR, _ZONE_MINUTE = 20, 60  # what is added to the two bytes of an offset
+_REGION = 0x80  # set in the first of them if they name a region
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -87,9 +92,11 @@ def _rounded(pairs: list[int], power: int) -> tuple[list[int], int]:
 def decode_number(encoded: bytes) -> Decimal:
     """Return the exact value of Oracle's bytes."""
     first = encoded[0]
-    if first == _ZERO:
+    if len(encoded) == 1:
+        if first != _ZERO:
+            raise unsupported("infinite numbers")
         return Decimal(0)
-    if first > _ZERO:
+    if first >= _ZERO:  # 1E-130 to 9.99E-130 begin as zero does
         power, pairs = first - 192, [byte - 1 for byte in encoded[1:]]
     else:
         body = encoded[1:-1] if encoded[-1] == _NEGATIVE_END else encoded[1:]
@@ -330,13 +337,22 @@ def datetimes_from_arrow(array: pa.Array[Any], *, fraction: bool) -> pa.Array[An
     valid = valid_mask(array)
     micros = np.asarray(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
     seconds, rest = np.divmod(micros, 1_000_000)
+    return _datetime_bytes(seconds, rest * _MICROSECOND * fraction, valid)
+
+
+def _datetime_bytes(
+    seconds: Integers, nanos: Integers, valid: npt.NDArray[np.bool_], offsets: Integers | None = None
+) -> pa.Array[Any]:
+    """Encode seconds since 1970 and nanoseconds; with `offsets` (minutes) as the 13 bytes of a time zone."""
+    if (valid & ((seconds < _FIRST_SECOND) | (seconds > _LAST_SECOND))).any():
+        raise OracleError(1841, "(full) year must be between -4713 and +9999, and not be 0")
     moments = seconds.astype("M8[s]")
     days = moments.astype("M8[D]")
     months = days.astype("M8[M]")
     years = months.astype("M8[Y]")
     year = years.astype(np.int64) + 1970
     clock = (moments - days).astype(np.int64)
-    cells = np.empty((len(array), 11), dtype=np.uint8)
+    cells = np.empty((len(seconds), 13), dtype=np.uint8)
     cells[:, 0] = year // 100 + 100
     cells[:, 1] = year % 100 + 100
     cells[:, 2] = (months - years).astype(np.int64) + 1
@@ -344,27 +360,90 @@ def datetimes_from_arrow(array: pa.Array[Any], *, fraction: bool) -> pa.Array[An
     cells[:, 4] = clock // 3600 + 1
     cells[:, 5] = clock // 60 % 60 + 1
     cells[:, 6] = clock % 60 + 1
-    cells[:, 7:] = (rest * _MICROSECOND).astype(">u4").view(np.uint8).reshape(-1, 4)
-    used = np.repeat(valid[:, None], 11, axis=1)
-    used[:, 7:] &= ((rest != 0) & fraction)[:, None]
+    cells[:, 7:11] = nanos.astype(">u4").view(np.uint8).reshape(-1, 4)
+    used = np.repeat(valid[:, None], 13, axis=1)
+    if offsets is None:
+        used[:, 7:] &= (nanos != 0)[:, None]
+        used[:, 11:] = False
+    else:
+        hours = np.trunc(offsets / 60).astype(np.int64)
+        cells[:, 11] = hours + _ZONE_HOUR
+        cells[:, 12] = offsets - hours * 60 + _ZONE_MINUTE
     return binary_array(cells[used], used.sum(axis=1), valid)
+
+
+def datetimes_from_nanos(array: pa.Array[Any], *, zoned: bool) -> pa.Array[Any]:
+    """Encode nanoseconds since the year 0 (see `moments`), which DuckDB hands over as decimal128(38, 0)."""
+    valid = valid_mask(array)
+    if not len(array):
+        return pa.array([], pa.binary())
+    words = np.frombuffer(raw_buffer(array, 1), dtype=np.uint64)
+    words = words.reshape(-1, 2)[array.offset : array.offset + len(array)]
+    low, high = np.where(valid, words[:, 0], 0), np.where(valid, words[:, 1], 0)
+    offsets = None
+    if zoned:
+        offsets = (low & np.uint64(ZONE_STEP - 1)).astype(np.int64) - ZONE_MIDDLE
+        offsets = np.where(valid, offsets, 0)
+        low = (low >> np.uint64(12)) | (high << np.uint64(52))
+        high = high >> np.uint64(12)
+    giga = np.uint64(NANOS)
+    wrap_seconds, wrap_nanos = (np.uint64(part) for part in divmod(1 << 64, NANOS))
+    seconds, nanos = np.divmod(low, giga)
+    nanos = nanos + high * wrap_nanos
+    seconds = seconds + high * wrap_seconds + nanos // giga
+    unix = seconds.astype(np.int64) - EPOCH_SECONDS
+    return _datetime_bytes(np.where(valid, unix, 0), (nanos % giga).astype(np.int64), valid, offsets)
+
+
+def _datetime_parts(
+    values: list[bytes | None], width: int
+) -> tuple[npt.NDArray[Any], Integers, Integers, npt.NDArray[np.bool_]]:
+    """Return the bytes, the seconds since 1970, the nanoseconds and the validity of datetime bytes."""
+    valid = np.array([value is not None for value in values], dtype=np.bool_)
+    default = b"\x77\xc6\x01\x01\x01\x01\x01\0\0\0\0" + bytes((_ZONE_HOUR, _ZONE_MINUTE))
+    whole = b"".join(default[:width] if v is None else v[:width].ljust(width, b"\0") for v in values)
+    cells = np.frombuffer(whole, dtype=np.uint8).reshape(-1, width).astype(np.int64)
+    year = (cells[:, 0] - 100) * 100 + cells[:, 1] - 100
+    if (year < 1).any():
+        raise unsupported("a date before the year 1")
+    months = (year - 1970) * 12 + cells[:, 2] - 1
+    days = months.astype("M8[M]").astype("M8[D]").astype(np.int64) + cells[:, 3] - 1
+    seconds = days * 86400 + (cells[:, 4] - 1) * 3600 + (cells[:, 5] - 1) * 60 + cells[:, 6] - 1
+    nanos = np.frombuffer(cells[:, 7:11].astype(np.uint8).tobytes(), dtype=">u4").astype(np.int64)
+    return cells, seconds, nanos, valid
 
 
 def arrow_from_datetimes(values: list[bytes | None]) -> pa.Array[Any]:
     """Decode DATE or TIMESTAMP bytes into timestamp[us]; nanoseconds below that are refused."""
-    valid = np.array([value is not None for value in values], dtype=np.bool_)
-    default = b"\x77\xc6\x01\x01\x01\x01\x01\0\0\0\0"
-    whole = b"".join(default if value is None else value[:11].ljust(11, b"\0") for value in values)
-    cells = np.frombuffer(whole, dtype=np.uint8).reshape(-1, 11).astype(np.int64)
-    year = (cells[:, 0] - 100) * 100 + cells[:, 1] - 100
-    months = (year - 1970) * 12 + cells[:, 2] - 1
-    days = months.astype("M8[M]").astype("M8[D]").astype(np.int64) + cells[:, 3] - 1
-    seconds = days * 86400 + (cells[:, 4] - 1) * 3600 + (cells[:, 5] - 1) * 60 + cells[:, 6] - 1
-    nanos = np.frombuffer(cells[:, 7:].astype(np.uint8).tobytes(), dtype=">u4").astype(np.int64)
+    _, seconds, nanos, valid = _datetime_parts(values, 11)
     if (nanos % _MICROSECOND).any():
         raise unsupported("fractions of a second beyond microseconds")
     micros = seconds * 1_000_000 + nanos // _MICROSECOND
     return pa.array(micros, pa.int64(), mask=~valid).cast(pa.timestamp("us"))
+
+
+def nanos_from_datetimes(values: list[bytes | None], *, zoned: bool) -> pa.Array[Any]:
+    """Decode TIMESTAMP bytes into nanoseconds since the year 0 as decimal128(38, 0); `zoned` as `moments` keeps those."""
+    cells, seconds, nanos, valid = _datetime_parts(values, 13 if zoned else 11)
+    if zoned and (cells[:, 11] & _REGION).any():
+        raise unsupported("time zone regions (only offsets such as +07:00)")
+    upper, lower = np.divmod((seconds + EPOCH_SECONDS).astype(np.uint64), np.uint64(1 << 20))
+    scaled = upper * np.uint64(NANOS)  # of 2**20 nanoseconds each
+    low = scaled << np.uint64(20)
+    rest = lower * np.uint64(NANOS) + nanos.astype(np.uint64)
+    high = (scaled >> np.uint64(44)) + (low > ~rest)
+    low = low + rest
+    if zoned:
+        minutes = (cells[:, 11] - _ZONE_HOUR) * 60 + cells[:, 12] - _ZONE_MINUTE + ZONE_MIDDLE
+        high = (high << np.uint64(12)) | (low >> np.uint64(52))
+        low = (low << np.uint64(12)) | minutes.astype(np.uint64)
+    words = np.stack([low, high], axis=1)
+    return _decimal_buffers(words.tobytes(), 0, valid)
+
+
+def moment_number(encoded: bytes, *, zoned: bool) -> int:
+    """Return one datetime in the form `moments` keeps, as a whole number."""
+    return int(nanos_from_datetimes([encoded], zoned=zoned)[0].as_py())
 
 
 def decode_datetime(encoded: bytes) -> datetime.datetime:
@@ -372,6 +451,104 @@ def decode_datetime(encoded: bytes) -> datetime.datetime:
     moment = arrow_from_datetimes([encoded])[0].as_py()
     assert isinstance(moment, datetime.datetime)
     return moment
+
+
+# --- BINARY_FLOAT and BINARY_DOUBLE ----------------------------------------------------------------------------------
+
+
+def binary_numbers_from_arrow(array: pa.Array[Any], *, double: bool) -> pa.Array[Any]:
+    """Encode floats: the bits of IEEE 754, changed so that comparing the bytes compares the numbers.
+
+    There is no negative zero (SQL Language Reference, "Numeric Precedence" and "IEEE754 Conformance").
+    """
+    valid = valid_mask(array)
+    width, kind = (8, "f8") if double else (4, "f4")
+    plain: npt.NDArray[Any] = np.array(array.fill_null(0.0).to_numpy(zero_copy_only=False), dtype=kind)
+    plain[plain == 0] = 0
+    plain[np.isnan(plain)] = np.nan
+    bits = plain.view(f"u{width}")
+    top = bits.dtype.type(1 << (8 * width - 1))
+    encoded = np.where(bits & top, ~bits, bits | top).astype(f">u{width}").view(np.uint8).reshape(-1, width)
+    return binary_array(encoded[valid].reshape(-1), np.where(valid, width, 0), valid)
+
+
+def arrow_from_binary_numbers(values: list[bytes | None], *, double: bool) -> pa.Array[Any]:
+    """Decode BINARY_FLOAT or BINARY_DOUBLE bytes."""
+    width, kind = (8, pa.float64()) if double else (4, pa.float32())
+    valid = np.array([value is not None for value in values], dtype=np.bool_)
+    whole = b"".join(b"\x80".ljust(width, b"\0") if value is None else value for value in values)
+    bits = np.frombuffer(whole, dtype=f">u{width}").astype(f"u{width}")
+    top = bits.dtype.type(1 << (8 * width - 1))
+    plain: npt.NDArray[Any] = np.where(bits & top, bits & ~top, ~bits).view(f"f{width}")
+    plain[plain == 0] = 0
+    return pa.array(plain, kind, mask=~valid, from_pandas=False)
+
+
+# --- ROWID -----------------------------------------------------------------------------------------------------------
+
+# A row's address is one number: 23 bits for the table, 10 for the file, 22 for the block and 8 for the place in it.
+_ROWID_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_ROWID_PARTS = ((40, 23, 6), (30, 10, 3), (8, 22, 6), (0, 8, 3))  # shift, bits, letters
+
+
+def rowid_text(number: int) -> str:
+    """Return the 18 characters of an extended ROWID: OOOOOOFFFBBBBBBRRR (SQL Language Reference, "ROWID Data Type")."""
+    out = []
+    for shift, bits, letters in _ROWID_PARTS:
+        part = number >> shift & ((1 << bits) - 1)
+        out += [_ROWID_DIGITS[part >> 6 * place & 63] for place in reversed(range(letters))]
+    return "".join(out)
+
+
+def parse_rowid(text: str) -> int:
+    """Return the number of a ROWID; ORA-01410 if it is none."""
+    trimmed, number, at = text.rstrip(" "), 0, 0
+    if len(trimmed) != 18 or any(letter not in _ROWID_DIGITS for letter in trimmed):
+        raise OracleError(1410, "invalid ROWID")
+    for shift, bits, letters in _ROWID_PARTS:
+        part = 0
+        for letter in trimmed[at : at + letters]:
+            part = part << 6 | _ROWID_DIGITS.index(letter)
+        at += letters
+        if part >> bits:
+            return -1  # well formed, but no row of this server has it
+        number |= part << shift
+    return number
+
+
+def framed_rowids(array: pa.Array[Any]) -> list[bytes]:
+    """Return ROWIDs as rows carry them: table, file, block and place, with no length in front."""
+    return [b"\0" if number is None else _framed_rowid(number) for number in array.to_pylist()]
+
+
+def _framed_rowid(number: int) -> bytes:
+    table, file, block, place = (number >> shift & ((1 << bits) - 1) for shift, bits, _ in _ROWID_PARTS)
+    return b"\x0e" + ub(table) + ub(file) + b"\0" + ub(block) + ub(place)
+
+
+# --- LOBs as LONG ----------------------------------------------------------------------------------------------------
+
+_NULL_LONG = b"\0" + b"\x81\x01" + ub(1405)  # no bytes, indicator -1, ORA-01405: fetched column value is NULL
+_LONG_END = b"\0\0"  # indicator and return code
+
+
+def framed_longs(array: pa.Array[Any], *, utf16: bool) -> list[bytes]:
+    """Return LOBs as rows carry LONG and LONG RAW: in chunks, with an indicator and a return code behind."""
+    values = (None if value is None else _plain_bytes(value, utf16=utf16) for value in array.to_pylist())
+    return [clr(value) + _LONG_END if value is not None else _NULL_LONG for value in values]
+
+
+def _plain_bytes(value: str | bytes, *, utf16: bool) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return value.encode("utf-16-be" if utf16 else "utf-8")
+
+
+def utf16_from_text(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Encode text in the national character set."""
+    return pa.array(
+        [None if text is None else text.encode("utf-16-be") for text in array.to_pylist()], pa.binary()
+    )
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -387,6 +564,13 @@ _PREFIXES = pa.array([_length_prefix(length) for length in range(_LONGEST_TEXT +
 _SUFFIXES = pa.array([b"" if length <= 252 else b"\0" for length in range(_LONGEST_TEXT + 1)], pa.binary())
 
 
+@dataclass(frozen=True)
+class Framed:
+    """A column of values that need no length in front."""
+
+    values: list[bytes]
+
+
 def rows_from_columns(
     columns: list[Any],
     count: int,
@@ -396,13 +580,20 @@ def rows_from_columns(
     """Join encoded columns into one `binary` value a row: `lead`, then each value with its length in front.
 
     `lead` is a byte, or an array of what each row begins with; `left_out` tells, for each column, which values are not
-    there at all, not even as NULL (None: all are).
+    there at all, not even as NULL (None: all are; framed values always are).
     """
     parts: list[Any] = [pa.scalar(bytes((lead,)), pa.binary()) if isinstance(lead, int) else lead]
     for column, gone in zip_longest(columns, left_out):
+        if isinstance(column, Framed):
+            parts.append(pa.array(column.values, pa.binary()))
+            continue
         lengths = pc.fill_null(pc.binary_length(column), 0)
         longest = pc.max(lengths).as_py() or 0
         present = column
+        if longest > _LONGEST_TEXT:
+            framed = pa.array([clr(value) for value in column.to_pylist()], pa.binary())
+            parts.append(framed if gone is None else _blanked(framed, gone))
+            continue
         if gone is not None:  # a NULL length has no prefix, a NULL value is skipped
             present = _blanked(column, gone)
             lengths = _blanked(lengths, gone)
