@@ -10,10 +10,10 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo servers lab test lint format lock clean
+.PHONY: help demo servers lab test test-drivers lint format lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
@@ -26,6 +26,10 @@ lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
+
+test-drivers: $(VENV)/.test  ## fakeoracle with drivers in Go and JavaScript, installed into .drivers/
+	@$(MAKE) --no-print-directory --keep-going .drivers/.python .drivers/.node || echo "Tests of a driver that is not installed are skipped"
+	@$(BIN)/python -m pytest tests/drivers
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
 	@$(BIN)/ruff check .
@@ -42,7 +46,7 @@ lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 clean:  ## forget the demo's source, org and environment; runs in outputs/ stay
-	@rm -rf .demo $(VENV)
+	@rm -rf .demo .drivers $(VENV)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -61,4 +65,14 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.demo
 	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@
+
+.drivers/.python: tests/drivers/requirements.txt $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .drivers/python
+	@$(BIN)/uv pip install --quiet --only-binary :all: --python .drivers/python/bin/python -r $<
+	@touch $@
+
+.drivers/.node: tests/drivers/package.json
+	@mkdir -p .drivers/node && cp $< .drivers/node/
+	@npm install --prefix .drivers/node --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
