@@ -39,6 +39,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="user and schema; may be given several times (default TMS)",
     )
+    parser.add_argument(
+        "--login-seconds",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="hang up on a client that is not logged in by then (default 60)",
+    )
     return parser.parse_args(argv)
 
 
@@ -55,7 +62,12 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with serve(
-            arguments.database, users, arguments.service, arguments.port, host=arguments.host
+            arguments.database,
+            users,
+            arguments.service,
+            arguments.port,
+            host=arguments.host,
+            login_seconds=arguments.login_seconds,
         ) as server:
             print(json.dumps({"host": server.host, "port": server.port, "dsn": server.dsn}), flush=True)
             stop.wait()

@@ -12,6 +12,7 @@ import pyarrow as pa
 from . import expressions as ex
 from .errors import unsupported
 from .expressions import Expr
+from .incoming import as_utf8, check_datetimes
 from .types import DATE, NUMBER, TIMESTAMP, text_type
 from .values import arrow_from_datetimes, decode_datetime, decode_number
 
@@ -29,12 +30,12 @@ class BindColumn:
     def of(cls, code: int, form: int, values: list[bytes | None]) -> BindColumn:
         """Take over bind values from the wire; `code` is the data type, `form` 2 means UTF-16."""
         if code in _TEXT_CODES:
-            if form == 2:
-                values = [None if v is None else v.decode("utf-16-be").encode() for v in values]
-            return cls("text", values)
+            return cls("text", as_utf8(values, national=form == 2))
         kind = {_NUMBER_CODE: "number", _DATE_CODE: "date", _TIMESTAMP_CODE: "timestamp"}.get(code)
         if kind is None:
             raise unsupported(f"binds of data type {code}")
+        if kind != "number":
+            check_datetimes(values)
         return cls(kind, values)
 
     @property

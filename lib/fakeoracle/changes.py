@@ -71,7 +71,10 @@ class Changes:
             rows = self._new_rows(translator, tree.expression, table, columns, binds, executions)
             self._append(table, rows)
             return [rows.num_rows // executions] * executions
-        return [self._insert_query(translator, tree.expression, table, columns, binds)] * executions
+        query = tree.expression
+        return [
+            self._insert_query(translator, query, table, columns, binds, row) for row in range(executions)
+        ]
 
     def _new_rows(
         self,
@@ -105,6 +108,7 @@ class Changes:
         table: Table,
         columns: list[Column],
         binds: Sequence[BindColumn],
+        row: int,
     ) -> int:
         query = translator.query(tree)
         given = [
@@ -113,7 +117,7 @@ class Changes:
         ]
         sql = f"SELECT {self._stored(translator, table, columns, given)} FROM ({query.sql}) AS q"
         with self._transaction.changing(storing=True) as connection:
-            rows = connection.sql(sql, params=bind_values(sql, binds, 0)).to_arrow_table()
+            rows = connection.sql(sql, params=bind_values(sql, binds, row)).to_arrow_table()
             rows = _checked(table, table.columns, rows)
         self._append(table, rows)
         return int(rows.num_rows)

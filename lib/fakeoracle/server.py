@@ -16,6 +16,7 @@ from .session import Session
 
 _HOST = "127.0.0.1"
 _BACKLOG = 64
+_LOGIN_SECONDS = 60.0  # SQLNET.INBOUND_CONNECT_TIMEOUT, Oracle Database Net Services Reference, "sqlnet.ora"
 
 
 class Server:
@@ -25,7 +26,13 @@ class Server:
     """
 
     def __init__(
-        self, backend: Backend, users: Mapping[str, str], service: str, port: int, host: str
+        self,
+        backend: Backend,
+        users: Mapping[str, str],
+        service: str,
+        port: int,
+        host: str,
+        login_seconds: float,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"fakeoracle listens on loopback only, not on {host}")
@@ -33,6 +40,7 @@ class Server:
         self.faults = Faults()
         self._users = {name.upper(): password for name, password in users.items()}
         self._service = service
+        self._login_seconds = login_seconds
         self._listener = socket.create_server((host, port), backlog=_BACKLOG)
         self.host, self.port = self._listener.getsockname()[:2]
         self.dsn = f"{self.host}:{self.port}/{service}"
@@ -84,6 +92,7 @@ class Server:
                 open_database=self.backend.open_session,
                 faults=self.faults,
                 number=number,
+                login_seconds=self._login_seconds,
             )
             thread = threading.Thread(
                 target=self._run, args=(number, session), name=f"fakeoracle-{number}", daemon=True
@@ -107,16 +116,18 @@ def serve(
     port: int = 0,
     *,
     host: str = _HOST,
+    login_seconds: float = _LOGIN_SECONDS,
 ) -> Iterator[Server]:
     """Run a server for the length of a `with` block.
 
     `path` is a DuckDB file that keeps catalogue and data (None: in memory); `users` maps names to passwords, and each
-    user owns the schema of that name; `port` 0 takes a free one. ValueError if `host` is not loopback.
+    user owns the schema of that name; `port` 0 takes a free one; a client has `login_seconds` to log in. ValueError if
+    `host` is not loopback.
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
     database = Database(path, service=service, users=accounts)
     try:
-        server = Server(database, accounts, service, port, host)
+        server = Server(database, accounts, service, port, host, login_seconds)
         try:
             yield server
         finally:

@@ -11,6 +11,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,7 +29,9 @@ _TNS_VERSION = 318
 _SMALLEST_SDU, _LARGEST_SDU = 512, 2 * 1024 * 1024
 _LONGEST_CONNECT_STRING = 230  # a longer one follows in a packet of its own
 _SHORT_BIND = 4000  # binds declared longer than this come after the others
+_MOST_ROWS = 2**31 - 1
 _RECEIVE = 256 * 1024
+_LONGEST_LOGIN = 1024 * 1024  # bytes from a client whose password is not yet checked
 _END = None
 
 
@@ -58,6 +61,7 @@ class Session:
     """Serves one socket until the client leaves.
 
     `open_database(user)` gives the user's database session; `passwords` maps upper-case user names to passwords.
+    A client that is not logged in after `login_seconds` is hung up on; one that is may be silent for ever.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Session:
         open_database: Callable[[str], BackendSession],
         faults: Faults,
         number: int,
+        login_seconds: float,
     ) -> None:
         self._socket = connection
         self._service = service
@@ -76,6 +81,7 @@ class Session:
         self._open_database = open_database
         self._faults = faults
         self._number = number
+        self._login_until: float | None = time.monotonic() + login_seconds
         self._splitter = wire.PacketSplitter()
         self._packets: queue.SimpleQueue[wire.Packet | None] = queue.SimpleQueue()
         self._inbox = wire.Inbox(self._more)
@@ -95,7 +101,7 @@ class Session:
         self._reader.start()
         try:
             self._serve()
-        except (Disconnected, ProtocolError, OSError, UnicodeDecodeError):
+        except (Disconnected, ProtocolError, OSError, UnicodeDecodeError, struct.error):
             pass  # the connection is given up; what the client did not commit is rolled back
         finally:
             self._hang_up()
@@ -133,10 +139,14 @@ class Session:
     # --- packets -----------------------------------------------------------------------------------------------------
 
     def _read_socket(self) -> None:
+        total = 0
         try:
             while received := self._socket.recv(_RECEIVE):
+                total += len(received)
+                if self._login_until is not None and total > _LONGEST_LOGIN:
+                    raise ProtocolError(f"{total} bytes without a login")
                 for packet in self._splitter.feed(received):
-                    if packet.type == wire.MARKER and packet.payload[-1] != wire.RESET:
+                    if packet.type == wire.MARKER and packet.payload[-1:] != bytes((wire.RESET,)):
                         self._broken.set()
                         if self._database:
                             self._database.interrupt()
@@ -150,7 +160,11 @@ class Session:
             self._packets.put(_END)
 
     def _next_packet(self) -> wire.Packet:
-        packet = self._packets.get()
+        left = None if self._login_until is None else max(self._login_until - time.monotonic(), 0)
+        try:
+            packet = self._packets.get(timeout=left)
+        except queue.Empty:
+            raise Disconnected from None
         if packet is _END:
             raise Disconnected
         return packet
@@ -158,7 +172,7 @@ class Session:
     def _more(self) -> bytes:
         """Return the bytes of the next DATA packet."""
         packet = self._next_packet()
-        if packet.type == wire.MARKER:
+        if packet.type == wire.MARKER and self._database:
             raise _Break
         if packet.type != wire.DATA:
             raise ProtocolError(f"packet type {packet.type} where data belongs")
@@ -172,7 +186,7 @@ class Session:
     def _await_reset(self) -> None:
         while True:
             packet = self._next_packet()
-            if packet.type == wire.MARKER and packet.payload[-1] == wire.RESET:
+            if packet.type == wire.MARKER and packet.payload[-1:] == bytes((wire.RESET,)):
                 return
 
     # --- connect, negotiate, log in ----------------------------------------------------------------------------------
@@ -233,6 +247,7 @@ class Session:
         if not login.check(answer):
             self._send(ttc.summary(error=(1017, "ORA-01017: invalid username/password; logon denied")))
             return False
+        self._login_until = None
         self._database = self._open_database(user)
         self._send(ttc.pairs_reply(self._greeting(login)) + ttc.summary())
         return True
@@ -456,7 +471,7 @@ class Session:
     def _take(self, cursor: Cursor, count: int) -> tuple[bytes, bool]:
         """Return up to `count` encoded rows, and whether the result is known to be at its end."""
         assert cursor.result is not None
-        rows, taken = cursor.result.take(count)
+        rows, taken = cursor.result.take(min(count, _MOST_ROWS))
         cursor.sent += taken
         finished = taken < count
         if finished:

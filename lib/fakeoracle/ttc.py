@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-from .errors import ProtocolError
+from .errors import OracleError, ProtocolError
 from .types import OracleType
 from .wire import Inbox, bytes_with_length, clr, sb, ub
 
@@ -18,6 +18,8 @@ CHARSET = 873  # AL32UTF8
 _NATIONAL_CHARSET = 2000  # AL16UTF16
 _BANNER = b"fakeoracle\0"
 _NO_MORE_ROWS = 1403
+_VECTOR = 13  # numbers at the end of an execute call
+_MOST_ITEMS = 65535  # no list in a call is longer: binds, columns, cursors to close
 _COMPILE_CAPS = {
     0: 6,
     4: 0xEA,
@@ -148,7 +150,7 @@ def read_auth(inbox: Inbox) -> tuple[str, dict[str, str]]:
     inbox.ub()
     inbox.ub()
     inbox.u8()
-    count = inbox.ub()
+    count = _count(inbox)
     inbox.take(2)
     user = (inbox.clr() or b"").decode() if has_user else ""
     pairs = {}
@@ -174,17 +176,19 @@ def read_execute(inbox: Inbox) -> Execute:
     inbox.u8()
     sql_length = inbox.ub()
     inbox.u8()
-    vector = inbox.ub()
+    vector = _count(inbox)
     inbox.take(2)
     inbox.ub()
     prefetch = inbox.ub()
     inbox.ub()
-    has_binds, bind_count = inbox.u8(), inbox.ub()
+    has_binds, bind_count = inbox.u8(), _count(inbox)
     inbox.take(5)
-    has_defines, define_count = inbox.u8(), inbox.ub()
+    has_defines, define_count = inbox.u8(), _count(inbox)
     _skip(inbox, "n111n1nn1n11n1n11n")
-    sql = (inbox.clr() or b"").decode() if sql_length else ""
+    sql = _sql(inbox.clr() or b"") if sql_length else ""
     numbers = [inbox.ub() for _ in range(vector)]
+    if vector < _VECTOR:
+        raise ProtocolError(f"{vector} numbers in an execute call")
     query = numbers[7] == 1  # then the second number counts rows, not executions
     call = Execute(options, cursor, sql, prefetch, 1 if query else numbers[1], bool(numbers[9] & 0x4000))
     if has_defines:
@@ -192,6 +196,21 @@ def read_execute(inbox: Inbox) -> Execute:
     elif has_binds:
         call.binds = [_read_variable(inbox) for _ in range(bind_count)]
     return call
+
+
+def _sql(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise OracleError(911, "invalid character", error.start) from None
+
+
+def _count(inbox: Inbox) -> int:
+    """Read how many items a list has."""
+    count = inbox.ub()
+    if count > _MOST_ITEMS:
+        raise ProtocolError(f"a list of {count} items")
+    return count
 
 
 def _skip(inbox: Inbox, shape: str) -> None:
@@ -222,7 +241,7 @@ def read_piggyback(inbox: Inbox, kind: int) -> list[int] | str | None:
     """Read the body of a piggyback: cursor ids to close, a schema to set, or nothing of interest."""
     if kind == Piggyback.CLOSE_CURSORS:
         inbox.u8()
-        return [inbox.ub() for _ in range(inbox.ub())]
+        return [inbox.ub() for _ in range(_count(inbox))]
     if kind == Piggyback.SET_SCHEMA:
         inbox.u8()
         return inbox.bytes_with_length().decode()
