@@ -64,7 +64,8 @@ class BindColumn:
         if self.kind == "text":
             return value.decode()
         if self.kind == "number":
-            return value if as_bytes else decode_number(value)
+            # as text: DuckDB turns a Decimal with more than 37 digits behind the point into a DOUBLE
+            return value if as_bytes else f"{decode_number(value):f}"
         return decode_datetime(value)
 
     def arrow(self) -> pa.Array[Any]:
