@@ -11,10 +11,10 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo servers lab test test-clients lint format lock clean
+.PHONY: help demo servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
@@ -31,6 +31,19 @@ test: $(VENV)/.test  ## all tests
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
 
+test-drivers: $(VENV)/.test  ## fakeoracle with drivers in Go and JavaScript, installed into .drivers/
+	@$(MAKE) --no-print-directory --keep-going .drivers/.python .drivers/.node || echo "Tests of a driver that is not installed are skipped"
+	@$(BIN)/python -m pytest tests/drivers
+
+bench-convert: $(VENV)/.test  ## conversion and staging against pandas and csv.writer
+	@$(BIN)/python bench/convert.py
+
+bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
+	@$(BIN)/python bench/fakeforce.py
+
+bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
+	@$(BIN)/python bench/fakeoracle.py
+
 lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -46,7 +59,7 @@ lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
-	@rm -rf .demo $(VENV) $(CLIENTS)
+	@rm -rf .demo .drivers $(VENV) $(CLIENTS)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -76,4 +89,14 @@ $(CLIENTS)/.npm: tests/clients/package.json
 	@mkdir -p $(CLIENTS)
 	@cp tests/clients/package.json $(CLIENTS)
 	@npm install --prefix $(CLIENTS) --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.drivers/.python: tests/drivers/requirements.txt $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .drivers/python
+	@$(BIN)/uv pip install --quiet --only-binary :all: --python .drivers/python/bin/python -r $<
+	@touch $@
+
+.drivers/.node: tests/drivers/package.json
+	@mkdir -p .drivers/node && cp $< .drivers/node/
+	@npm install --prefix .drivers/node --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

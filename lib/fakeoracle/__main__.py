@@ -69,6 +69,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="USER:NAME",
         help="take a privilege from a user: V$DATABASE, DBMS_FLASHBACK, FLASHBACK or 'SELECT ANY TABLE'; may be repeated",
     )
+    add(
+        "--login-seconds",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="hang up on a client that is not logged in by then (default 60)",
+    )
     return out
 
 
@@ -139,6 +146,7 @@ def _serve(arguments: argparse.Namespace, password: str, stop: threading.Event) 
         compress_rows=not arguments.no_compress_rows,
         seed=arguments.seed,
         revoked=_revoked(arguments.revoke),
+        login_seconds=arguments.login_seconds,
         schema=arguments.schema,
         data=arguments.data,
     ) as server:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from . import expressions as ex
 from .errors import unsupported
 from .expressions import Expr
+from .incoming import as_utf8, check_datetimes
 from .types import (
     BINARY_DOUBLE,
     BINARY_FLOAT,
@@ -88,12 +89,12 @@ class BindColumn:
             return cls("text", values)
         if code in _TEXT_CODES:
             kind = _sized(values, *(("national", "nclob") if form == _NATIONAL_FORM else ("text", "clob")))
-            if form == _NATIONAL_FORM:
-                values = [None if v is None else v.decode("utf-16-be").encode() for v in values]
-            return cls(kind, values)
+            return cls(kind, as_utf8(values, national=form == _NATIONAL_FORM))
         if code in _RAW_CODES:
             return cls(_sized(values, "raw", "blob"), values)
         kind = _KINDS[code]
+        if kind in _MOMENTS:
+            check_datetimes(values)
         if kind == "timestamp" and any(
             v is not None and int.from_bytes(v[7:11], "big") % 1000 for v in values
         ):
@@ -130,7 +131,8 @@ class BindColumn:
         if self.kind in _TEXT_KINDS:
             return value.decode()
         if self.kind == "number":
-            return value if as_bytes else decode_number(value)
+            # as text: DuckDB turns a Decimal with more than 37 digits behind the point into a DOUBLE
+            return value if as_bytes else f"{decode_number(value):f}"
         if self.kind in _RAW_KINDS:
             return value
         if self.kind in ("float", "double"):

@@ -74,7 +74,10 @@ class Changes:
             rows = self._new_rows(translator, tree.expression, table, columns, binds, executions)
             self._append(table, rows)
             return [rows.num_rows // executions] * executions
-        return [self._insert_query(translator, tree.expression, table, columns, binds)] * executions
+        query = tree.expression
+        return [
+            self._insert_query(translator, query, table, columns, binds, row) for row in range(executions)
+        ]
 
     def _new_rows(
         self,
@@ -110,6 +113,7 @@ class Changes:
         table: Table,
         columns: list[Column],
         binds: Sequence[BindColumn],
+        row: int,
     ) -> int:
         query = translator.query(tree)
         given = [
@@ -117,9 +121,9 @@ class Changes:
             for n, c in enumerate(query.columns, 1)
         ]
         sql = f"SELECT {self._stored(translator, table, columns, given)} FROM ({query.sql}) AS q"
-        past = self._transaction.past(translator.moments, binds)
+        past = self._transaction.past(translator.moments, binds, row)
         with self._transaction.changing(storing=True) as connection:
-            values = bind_values(sql, binds, 0) | self._transaction.parameters(sql, past)
+            values = bind_values(sql, binds, row) | self._transaction.parameters(sql, past)
             rows = connection.sql(sql, params=values).to_arrow_table()
             past.check()
             rows = _checked(table, table.columns, rows)

@@ -12,13 +12,14 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 from . import ttc, wire
 from .errors import Disconnected, ProtocolError
 
 _RECEIVE = 256 * 1024
-_HANDSHAKE_SECONDS = 10.0
+_LONGEST_LOGIN = 1024 * 1024  # bytes from a client whose password is not yet checked
 _END = None
 
 
@@ -36,9 +37,9 @@ class EncryptedSocket:
         self._socket = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self._lock = threading.Lock()
 
-    def handshake(self) -> None:
-        """Agree on keys; OSError if the client does not, or takes too long."""
-        self._socket.settimeout(_HANDSHAKE_SECONDS)
+    def handshake(self, seconds: float) -> None:
+        """Agree on keys; OSError if the client does not, or takes longer than `seconds`."""
+        self._socket.settimeout(seconds)
         self._socket.do_handshake()
         self._socket.setblocking(False)
 
@@ -98,10 +99,12 @@ class Channel:
         context: ssl.SSLContext | None,
         number: int,
         on_break: Callable[[], None],
+        login_seconds: float,
     ) -> None:
         self._socket: socket.socket | EncryptedSocket = connection
         self._context = context
         self._on_break = on_break
+        self._login_until: float | None = time.monotonic() + login_seconds
         self._splitter = wire.PacketSplitter()
         self._packets: queue.SimpleQueue[wire.Packet | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
@@ -117,8 +120,16 @@ class Channel:
         if self._context and isinstance(self._socket, socket.socket):
             encrypted = EncryptedSocket(self._socket, self._context)
             self._socket = encrypted
-            encrypted.handshake()
+            encrypted.handshake(self._left() or 0.001)
         self._reader.start()
+
+    def logged_in(self) -> None:
+        """From here on the client may be silent for ever, and may break."""
+        self._login_until = None
+
+    def _left(self) -> float | None:
+        """Seconds that are left for the login; None after it."""
+        return None if self._login_until is None else max(self._login_until - time.monotonic(), 0)
 
     def hang_up(self) -> None:
         """Cut the connection; from any thread."""
@@ -134,8 +145,12 @@ class Channel:
             self._socket.close()
 
     def _read_socket(self) -> None:
+        total = 0
         try:
             while received := self._socket.recv(_RECEIVE):
+                total += len(received)
+                if self._login_until is not None and total > _LONGEST_LOGIN:
+                    raise ProtocolError(f"{total} bytes without a login")
                 for packet in self._splitter.feed(received):
                     if packet.type == wire.MARKER and packet.payload[-1:] != bytes((wire.RESET,)):
                         self.broken.set()
@@ -150,7 +165,10 @@ class Channel:
 
     def next_packet(self) -> wire.Packet:
         """Return the next packet, waiting for it; Disconnected at the end."""
-        packet = self._packets.get()
+        try:
+            packet = self._packets.get(timeout=self._left())
+        except queue.Empty:
+            raise Disconnected from None
         if packet is _END:
             raise Disconnected
         return packet
@@ -158,7 +176,7 @@ class Channel:
     def _more(self) -> bytes:
         """Return the bytes of the next DATA packet."""
         packet = self.next_packet()
-        if packet.type == wire.MARKER:
+        if packet.type == wire.MARKER and self._login_until is None:
             raise Break
         if packet.type != wire.DATA:
             raise ProtocolError(f"packet type {packet.type} where data belongs")

@@ -22,6 +22,7 @@ from .tls import Certificates, certificates
 _HOST = "127.0.0.1"
 _BACKLOG = 64
 CACHE_BYTES = 512 * 1024 * 1024
+_LOGIN_SECONDS = 60.0  # SQLNET.INBOUND_CONNECT_TIMEOUT, Oracle Database Net Services Reference, "sqlnet.ora"
 
 
 class Server:
@@ -137,6 +138,7 @@ def serve(
     schema: str | Path | None = None,
     data: str | Path | None = None,
     revoked: Mapping[str, Collection[str]] | None = None,
+    login_seconds: float = _LOGIN_SECONDS,
 ) -> Iterator[Server]:
     """Run a server for the length of a `with` block.
 
@@ -146,7 +148,8 @@ def serve(
     `cert` and `key` are files. `cache` keeps results, up to `cache_bytes` of them; `compress_rows` leaves out values that are as in the
     row before; `revoked` maps users to the privileges they lack (V$DATABASE, DBMS_FLASHBACK, FLASHBACK, SELECT ANY TABLE);
     `seed` decides what the rates of faults hit. `schema` is a SQL script and `data` a folder of tables, loaded
-    as the first user unless that user owns a table already. ValueError says what is wrong with an argument or a file.
+    as the first user unless that user owns a table already. A client has
+    `login_seconds` to log in. ValueError says what is wrong with an argument or a file.
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
     release = profile_named(profile)
@@ -165,6 +168,7 @@ def serve(
             profile=release,
             context=context,
             compress_rows=compress_rows,
+            login_seconds=login_seconds,
         )
         ca_file = files.ca if files and not cert else None
         server = Server(

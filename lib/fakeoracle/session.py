@@ -25,6 +25,7 @@ _PIGGYBACK, _FUNCTION, _PROTOCOL, _DATA_TYPES = 17, 3, 1, 2
 _SMALLEST_SDU, _LARGEST_SDU = 512, 2 * 1024 * 1024
 _LONGEST_CONNECT_STRING = 230  # a longer one follows in a packet of its own
 _SHORT_BIND = 4000  # binds declared longer than this come after the others
+_MOST_ROWS = 2**31 - 1
 _END_OF_RESPONSE_VERSION = 319
 _END_OF_RESPONSE_FLAG = 0x02000000
 # the session is gone after these (python-oracledb source, errors.py: ERR_ORACLE_ERROR_XREF)
@@ -39,7 +40,8 @@ class Settings:
     """What all connections of a server share.
 
     `open_database(user)` gives the user's database session; `passwords` maps upper-case user names to passwords;
-    `context` encrypts if there is one; `compress_rows` leaves out values that are as in the row before.
+    `context` encrypts if there is one; `compress_rows` leaves out values that are as in the row before. A client that
+    is not logged in after `login_seconds` is hung up on; one that is may be silent for ever.
     """
 
     service: str
@@ -49,6 +51,7 @@ class Settings:
     profile: Profile
     context: ssl.SSLContext | None
     compress_rows: bool
+    login_seconds: float
 
 
 @dataclass
@@ -77,7 +80,13 @@ class Session:
         self._profile = settings.profile
         self._faults = settings.faults
         self._number = number
-        self._channel = Channel(connection, context=settings.context, number=number, on_break=self._interrupt)
+        self._channel = Channel(
+            connection,
+            context=settings.context,
+            number=number,
+            on_break=self._interrupt,
+            login_seconds=settings.login_seconds,
+        )
         self._inbox = self._channel.inbox
         self._broken = self._channel.broken
         self._field_version = settings.profile.field_version
@@ -231,6 +240,7 @@ class Session:
         except OracleError as error:
             self._send(ttc.summary(self._field_version, error=(error.code, str(error))))
             return False
+        self._channel.logged_in()
         self._send(ttc.pairs_reply(self._greeting(login)) + ttc.summary(self._field_version))
         return True
 
@@ -526,7 +536,7 @@ class Session:
         """Return a row header and up to `count` encoded rows, and whether the result is known to be at its end."""
         assert cursor.result is not None
         try:
-            rows, taken = cursor.result.take(count)
+            rows, taken = cursor.result.take(min(count, _MOST_ROWS))
         except BaseException:
             cursor.close_result()
             raise

@@ -743,6 +743,8 @@ class Translator:
             return known
         if qualifier is None and name == "USER":
             return self._current_user(node, scope)
+        if qualifier is None and name == "DBTIMEZONE":  # node-oracledb asks for it at every login
+            return replace(ex.text_literal("+00:00"), type=text_type(6))
         shown = f'"{qualifier}"."{name}"' if qualifier else f'"{name}"'
         first = node.args.get("table") or node.this
         raise OracleError(904, f"{shown}: invalid identifier", self._stmt.place(first))

@@ -25,6 +25,8 @@ _BATCH_ERRORS = 24381
 END_OF_RESPONSE = b"\x1d"
 _CAN_END_RESPONSE = 0x20  # a bit of the byte _TTC4 of the capabilities
 _FIELD_VERSION_AT, _TTC4 = 7, 40
+_VECTOR = 13  # numbers at the end of an execute call
+_MOST_ITEMS = 65535  # no list in a call is longer: binds, columns, cursors to close
 _COMPILE_CAPS = {
     0: 6,
     4: 0xEA,
@@ -167,7 +169,7 @@ def read_auth(inbox: Inbox) -> tuple[str, dict[str, str]]:
     inbox.ub()
     inbox.ub()
     inbox.u8()
-    count = inbox.ub()
+    count = _count(inbox)
     inbox.take(2)
     user = (inbox.clr() or b"").decode() if has_user else ""
     pairs = {}
@@ -193,17 +195,19 @@ def read_execute(inbox: Inbox) -> Execute:
     inbox.u8()
     sql_length = inbox.ub()
     inbox.u8()
-    vector = inbox.ub()
+    vector = _count(inbox)
     inbox.take(2)
     inbox.ub()
     prefetch = inbox.ub()
     inbox.ub()
-    has_binds, bind_count = inbox.u8(), inbox.ub()
+    has_binds, bind_count = inbox.u8(), _count(inbox)
     inbox.take(5)
-    has_defines, define_count = inbox.u8(), inbox.ub()
+    has_defines, define_count = inbox.u8(), _count(inbox)
     _skip(inbox, "n111n1nn1n11n1n11n")
-    sql = (inbox.clr() or b"").decode() if sql_length else ""
+    sql = _sql(inbox.clr() or b"") if sql_length else ""
     numbers = [inbox.ub() for _ in range(vector)]
+    if vector < _VECTOR:
+        raise ProtocolError(f"{vector} numbers in an execute call")
     query = numbers[7] == 1  # then the second number counts rows, not executions
     executions, flags = 1 if query else numbers[1], numbers[9]
     call = Execute(options, cursor, sql, prefetch, executions, bool(flags & 0x4000), bool(flags & 0x02))
@@ -212,6 +216,21 @@ def read_execute(inbox: Inbox) -> Execute:
     elif has_binds:
         call.binds = [_read_variable(inbox) for _ in range(bind_count)]
     return call
+
+
+def _sql(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise OracleError(911, "invalid character", error.start) from None
+
+
+def _count(inbox: Inbox) -> int:
+    """Read how many items a list has."""
+    count = inbox.ub()
+    if count > _MOST_ITEMS:
+        raise ProtocolError(f"a list of {count} items")
+    return count
 
 
 def _skip(inbox: Inbox, shape: str) -> None:
@@ -241,7 +260,7 @@ def _read_variable(inbox: Inbox) -> Variable:
 def read_closed_cursors(inbox: Inbox) -> list[int]:
     """Read the body of a CLOSE_CURSORS piggyback: cursor ids."""
     inbox.u8()
-    return [inbox.ub() for _ in range(inbox.ub())]
+    return [inbox.ub() for _ in range(_count(inbox))]
 
 
 def read_schema(inbox: Inbox) -> str:

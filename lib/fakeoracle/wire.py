@@ -22,6 +22,9 @@ _CHUNKED = 0xFE
 _NULL_LENGTHS = (0, 0xFF)
 _CHUNK = 32767
 MAXIMUM_PACKET = 2 * 1024 * 1024  # a length above this is not a packet of this protocol
+MAXIMUM_VALUE = (
+    1024**3
+)  # python-oracledb binds up to 1 GB, https://python-oracledb.readthedocs.io/en/latest/user_guide/lob_data.html
 
 
 class Packet(NamedTuple):
@@ -141,6 +144,7 @@ class Inbox:
 
     def _need(self, count: int) -> int:
         """Wait until `count` bytes can be read; return where they start and step over them."""
+        _check_size(count)
         start = self._at
         if len(self._buffer) - start < count:
             del self._buffer[:start]
@@ -239,14 +243,22 @@ class Inbox:
         return columns
 
 
+def _check_size(size: int) -> None:
+    if size > MAXIMUM_VALUE:
+        raise ProtocolError(f"a value of {size} bytes")
+
+
 def _chunked(buffer: bytes, at: int) -> tuple[bytes, int]:
     """Return a chunked value and the place after it; IndexError (or a place past the end) if it is cut."""
     parts: list[bytes] = []
     while True:
         width = buffer[at]
+        if width > 8:
+            raise ProtocolError(f"an integer of {width} bytes")
         size = int.from_bytes(buffer[at + 1 : at + 1 + width], "big")
         at += 1 + width
         if not width or not size:
             return b"".join(parts), at
+        _check_size(size)
         parts.append(buffer[at : at + size])
         at += size

@@ -227,3 +227,12 @@ def test_a_read_only_transaction_refuses_changes_and_a_late_beginning(table, cur
         reader.execute("set transaction read only")
     with pytest.raises(oracledb.DatabaseError, match="ORA-03001"):
         reader.execute("set role all")
+
+
+def test_insert_of_a_query_is_done_once_for_each_row_of_binds(table, cursor):
+    name = table("a number, b varchar2(5)")
+    cursor.executemany(
+        f"insert into {name} select :1, x from (select :2 x from dual)", [(1, "a"), (2, "b"), (3, None)]
+    )
+    assert cursor.rowcount == 3
+    assert cursor.execute(f"select * from {name} order by a").fetchall() == [(1, "a"), (2, "b"), (3, None)]
