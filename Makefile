@@ -27,11 +27,12 @@ lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
-lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
+lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m ora2sf tables check
 	@$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
 
 format: $(VENV)/.test  ## let ruff write the code's form
