@@ -11,7 +11,7 @@ from typing import Literal
 
 from ora2sf.errors import TableFileError
 from ora2sf.fields import LookupField
-from ora2sf.tables import TABLE_NAME, TableConfig
+from ora2sf.tables import DECIDE, TABLE_NAME, TableConfig
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class Catalog:
     Attributes:
         tables: those that can be read, by name.
         broken: name → what is wrong with the file, for those that cannot.
+        undecided: name → how often the file says that something is still to decide.
     """
 
     tables: Mapping[str, TableConfig]
     broken: Mapping[str, str]
+    undecided: Mapping[str, int]
 
     def in_order(self) -> list[TableConfig]:
         """By phase, then by name."""
@@ -44,6 +46,7 @@ class Catalog:
         found = [
             *(Finding(table, "problem", text) for table, text in self.broken.items()),
             *self._names(),
+            *self._undecided(),
             *self._dependencies(),
             *self._cycles(),
             *self._lookups(),
@@ -56,6 +59,12 @@ class Catalog:
             if not TABLE_NAME.fullmatch(table):
                 text = "the notebooks take only letters, digits and _ in the name of a table file"
                 yield Finding(table, "problem", text)
+
+    def _undecided(self) -> Iterator[Finding]:
+        for table, number in self.undecided.items():
+            if number:
+                text = f'{number} comment(s) "{DECIDE}" mark what is still to decide'
+                yield Finding(table, "warning", text)
 
     def _dependencies(self) -> Iterator[Finding]:
         """Phases run in order, and the tables of one phase side by side."""
@@ -143,10 +152,12 @@ def read_catalog(folder: Path) -> Catalog:
     if not names:
         what = "holds no table file (*.toml)" if folder.is_dir() else "is no folder"
         raise TableFileError(f"{folder} {what}.", "Give the folder of the table files with --tables.")
-    tables, broken = {}, {}
+    tables, broken, undecided = {}, {}, {}
     for name in names:
         try:
             tables[name] = TableConfig.load(name, folder)
         except TableFileError as error:
             broken[name] = error.what
-    return Catalog(tables, broken)
+            continue
+        undecided[name] = (folder / f"{name}.toml").read_text(encoding="utf-8-sig").count(DECIDE)
+    return Catalog(tables, broken, undecided)

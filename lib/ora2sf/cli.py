@@ -135,7 +135,7 @@ def _check(options: argparse.Namespace) -> int:
     for finding in found:
         print(f"{finding.kind}  {finding.table}: {finding.text}")
     warnings = sum(finding.kind == "warning" for finding in found)
-    print(_summary(len(names), len(found) - warnings, len(bad), warnings))
+    print(_summary(len(names), len(bad), warnings))
     return 1 if bad else 0
 
 
@@ -160,12 +160,10 @@ def _good_line(config: TableConfig) -> tuple[str, ...]:
     )
 
 
-def _summary(tables: int, problems: int, bad: int, warnings: int) -> str:
-    files = _number(tables, "table file")
+def _summary(tables: int, bad: int, warnings: int) -> str:
+    verdict = f"{bad} of them with problems" if bad else "nothing is wrong"
     tail = f"; {_number(warnings, 'warning')}" if warnings else ""
-    if not bad:
-        return f"{files} checked, nothing is wrong{tail}."
-    return f"{files} checked: {_number(problems, 'problem')} in {bad} of them{tail}."
+    return f"{_number(tables, 'table file')} checked, {verdict}{tail}."
 
 
 def _number(count: int, noun: str) -> str:
@@ -224,10 +222,24 @@ def _shown(config: TableConfig) -> Iterator[str]:
     yield ""
     yield "SELECT"
     for line in config.select().strip().splitlines():
-        yield from textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ") or [""]
+        yield from _wrapped_sql(line)
     yield ""
     rows = [(" + ".join(field.source) or "-", *_field_row(field)) for field in config.fields]
     yield from _grid([("column", "field", "type", "policy"), *rows], WIDTH)
+
+
+def _wrapped_sql(line: str) -> list[str]:
+    """A line of SQL, broken at blanks; one with a comment is not: its rest would be no comment any more."""
+    if "--" in line:
+        return [f"  {line}"]
+    return textwrap.wrap(
+        line,
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _settings(config: TableConfig) -> Iterator[tuple[str, str]]:

@@ -19,9 +19,8 @@ from pydantic import ValidationError
 
 from ora2sf.errors import MappingFileError
 from ora2sf.sdl import Mapped, Mapping, refuse
-from ora2sf.tables import TableConfig
+from ora2sf.tables import DECIDE, TableConfig
 
-DECIDE = "decide:"
 #: The name of a column that Oracle takes without quotation marks.
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_$#]{0,127}")
 #: Describe's type → the type of a table file's field, for those that differ only in their length.
@@ -154,7 +153,7 @@ def draft(mapping: Mapping, wanted: Wanted, describe: Describe | None) -> Draft:
     text = "\n\n".join(blocks) + "\n"
     _check(text, mapping.path)
     fields = sum(bool(entry.keys) for entry in entries)
-    return Draft(text, fields, text.count(f"# {DECIDE}"))
+    return Draft(text, fields, text.count(DECIDE))
 
 
 def _fields(
@@ -175,16 +174,18 @@ def _fields(
             entries.append(_entry(mapped, wanted, describe, joined))
         except ValueError as error:
             problems.append(f"line {mapped.line}: {error}")
+    refuse(mapping.path, [*problems, *_filled_twice(entries)])
+    return entries, joined
+
+
+def _filled_twice(entries: list[_Entry]) -> Iterator[str]:
     filled: dict[str, int] = {}
     for entry in entries:
         name = entry.field.casefold()
         if name and name in filled:
-            problems.append(
-                f"line {entry.line}: {entry.field} is filled on line {filled[name]}, too; take one of the two out"
-            )
+            both = f"is filled on line {filled[name]}, too; take one of the two out"
+            yield f"line {entry.line}: {entry.field} {both}"
         filled.setdefault(name, entry.line)
-    refuse(mapping.path, problems)
-    return entries, joined
 
 
 def _key_entry(found: list[Mapped], wanted: Wanted, describe: Describe | None) -> _Entry:
@@ -216,7 +217,10 @@ def _key_entry(found: list[Mapped], wanted: Wanted, describe: Describe | None) -
 def _described_key(wanted: Wanted, describe: Describe | None) -> tuple[str, str]:
     if describe is None:
         return wanted.external_id, ""
-    found = describe.field(wanted.external_id)
+    try:
+        found = describe.field(wanted.external_id)
+    except ValueError as error:
+        raise ValueError(f"--external-id: {error}") from None
     usable = found.get("externalId") or found.get("idLookup")
     return str(found["name"]), "" if usable else "the describe says that it is no External ID"
 
@@ -317,8 +321,8 @@ def _told(field: str) -> str:
 def _typed(found: dict[str, Any] | None, columns: int) -> list[_Key]:
     """``type`` and the keys that belong to it; nothing for a type that a table file does not know."""
     if found is None:
-        told = "text unless you say otherwise; the mapping tells no types, --describe does"
-        return [_Key("type", "text", told), _Key("length", _UNKNOWN_LENGTH, "what the field keeps")]
+        told = "type and length; the mapping tells neither, --describe does"
+        return [_Key("type", "text", told), _Key("length", _UNKNOWN_LENGTH)]
     kind = str(found["type"])
     if columns > 1 and kind not in {"string", "textarea"}:
         raise ValueError(
@@ -415,7 +419,7 @@ def _near(name: str, known: list[str]) -> str:
 def _head(wanted: Wanted, mapping: Mapping, describe: Describe | None, joined: dict[str, str]) -> list[str]:
     about = [
         f"# Drafted by `ora2sf tables import-sdl` from {_quoted(mapping.path.name)}.",
-        f'# What only a person can decide is marked "{DECIDE}"; take the mark out when it is decided.',
+        f'# What only a person can decide is marked "{DECIDE.strip("# ")}"; take the mark out when it is decided.',
     ]
     order = "after the phases of the tables that it refers to"
     refers = any(mapped.relationship for mapped in mapping.targets)
@@ -440,11 +444,11 @@ def _source(wanted: Wanted, joined: dict[str, str]) -> str:
 
 def _entry_text(entry: _Entry) -> str:
     if entry.left_out:
-        return f"# {DECIDE} line {entry.line}: {entry.left_out}"
+        return f"{DECIDE} line {entry.line}: {entry.left_out}"
     begin = "[[fields]]" + (f"  # line {entry.line}" if entry.line else "")
     lines = [begin, *map(_key_text, entry.keys)]
     if entry.values:
-        lines.append(f"# {DECIDE} the picklist is restricted; left stands what the source says")
+        lines.append(f"{DECIDE} the picklist is restricted; left stands what the source says")
         lines.append("[fields.values]")
         lines += [f"{_quoted(value)} = {_quoted(value)}" for value in dict.fromkeys(entry.values)]
     return "\n".join(lines)
@@ -459,12 +463,12 @@ def _remarks(
     filled = {entry.field for entry in entries}
     for name in _required(describe):
         if name not in filled:
-            yield f"# {DECIDE} {wanted.object} requires {name}, which no line of the mapping fills"
+            yield f"{DECIDE} {wanted.object} requires {name}, which no line of the mapping fills"
 
 
 def _key_text(key: _Key) -> str:
     statement = f"{key.name} = {_toml(key.value)}"
-    return f"{statement:<30} # {DECIDE} {key.decide}" if key.decide else statement
+    return f"{statement:<30} {DECIDE} {key.decide}" if key.decide else statement
 
 
 def _toml(value: object) -> str:

@@ -136,16 +136,21 @@ def _entries(text: str, path: Path) -> list[Entry]:
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines without comments and blank ones; a line that ends in an odd number of backslashes goes on in the next."""
-    natural = iter(enumerate(re.split(r"\r\n|\r|\n", text), 1))
-    for number, first in natural:
-        line = first.lstrip(_WHITE)
-        if line.startswith(("#", "!")):
+    line, begun = "", 0
+    for number, natural in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        piece = natural.lstrip(_WHITE)
+        if not line and piece.startswith(("#", "!")):
             continue
-        while _goes_on(line):
-            _, following = next(natural, (0, ""))
-            line = line[:-1] + following.lstrip(_WHITE)
+        begun = begun if line else number
+        line += piece
+        if _goes_on(line):
+            line = line[:-1]
+            continue
         if line:
-            yield number, line
+            yield begun, line
+        line = ""
+    if line:
+        yield begun, line
 
 
 def _goes_on(line: str) -> bool:
@@ -225,7 +230,7 @@ def _mapped(entry: Entry) -> Iterator[Mapped]:
 
 def _no_target(entry: Entry, target: str) -> str:
     hint = (
-        f"; a blank ends the column's name: write {entry.key}\\ … if there is one in it"
+        f"; a blank ends what is left of =: write {entry.key}\\ {entry.value}"
         if "=" in target
         else "; write Field, Relationship\\:Field or Relationship\\:Object-Field"
     )
