@@ -15,6 +15,7 @@ from ora2sf.errors import Ora2sfError, TableFileError
 
 if TYPE_CHECKING:
     from ora2sf.catalog import Catalog
+    from ora2sf.draft import Wanted
     from ora2sf.fields import AnyField
     from ora2sf.tables import TableConfig
 
@@ -39,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # so that the exit does not flush again
+        # so that the interpreter's own last flush does not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     return status
 
@@ -52,7 +52,10 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib import metadata
 
-        print(f"ora2sf {metadata.version('ora2sf')}")
+        try:
+            print(f"ora2sf {metadata.version('ora2sf')}")
+        except metadata.PackageNotFoundError:
+            print("ora2sf, not installed: it runs from its folder")
         parser.exit()
 
 
@@ -337,7 +340,7 @@ def _table_name(output: Path | None, options: argparse.Namespace) -> str:
     return output.stem
 
 
-def _check_wanted(wanted: Any) -> None:
+def _check_wanted(wanted: Wanted) -> None:
     import re
 
     name = r"[A-Za-z][A-Za-z0-9_]*"

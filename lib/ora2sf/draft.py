@@ -97,14 +97,13 @@ class Describe:
         self.path = path
         try:
             found = json.loads(path.read_text(encoding="utf-8-sig"))
-            fields = {str(entry["name"]): dict(entry) for entry in found["fields"]}
             self.name = str(found["name"])
-            self.types = {name: str(entry["type"]) for name, entry in fields.items()}
+            self._fields = {str(entry["name"]).casefold(): _described(entry) for entry in found["fields"]}
         except OSError as error:
             raise MappingFileError(
                 f"{path} cannot be read: {error.strerror}.", "Check path and rights."
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise MappingFileError(
                 f"{path} is no describe of an object.",
                 f"Save the answer of GET /services/data/vNN.N/sobjects/{sobject}/describe as it is.",
@@ -114,7 +113,6 @@ class Describe:
                 f"{path} describes {self.name}, not {sobject}.",
                 f"Give --object {self.name}, or its describe.",
             )
-        self._fields = {name.casefold(): entry for name, entry in fields.items()}
 
     def field(self, name: str) -> dict[str, Any]:
         """The entry of a field, found without regard to case as Data Loader does; ValueError if there is none."""
@@ -126,7 +124,7 @@ class Describe:
 
     def reference(self, relationship: str) -> dict[str, Any]:
         """The entry of the reference field of a relationship; ValueError if there is none."""
-        known = {str(e["relationshipName"]): e for e in self._fields.values() if e.get("relationshipName")}
+        known = {e["relationshipName"]: e for e in self._fields.values() if e["relationshipName"]}
         for name, entry in known.items():
             if name.casefold() == relationship.casefold():
                 return entry
@@ -135,10 +133,25 @@ class Describe:
     def required(self) -> list[str]:
         """Fields that a new record must have."""
         return [
-            str(e["name"])
+            e["name"]
             for e in self._fields.values()
             if e.get("createable") and not e.get("nillable", True) and not e.get("defaultedOnCreate")
         ]
+
+
+def _described(entry: dict[str, Any]) -> dict[str, Any]:
+    """A field of a describe with numbers, names and active picklist values as such, whatever the file holds."""
+    values = entry.get("picklistValues") or ()
+    return (
+        dict(entry)
+        | {name: str(entry[name]) for name in ("name", "type")}
+        | {name: int(entry.get(name) or 0) for name in ("length", "precision", "scale", "digits")}
+        | {
+            "relationshipName": str(entry.get("relationshipName") or ""),
+            "referenceTo": [str(one) for one in entry.get("referenceTo") or ()],
+            "picklistValues": [str(value["value"]) for value in values if value.get("active")],
+        }
+    )
 
 
 def draft(mapping: Mapping, wanted: Wanted, describe: Describe | None) -> Draft:
@@ -222,14 +235,14 @@ def _described_key(wanted: Wanted, describe: Describe | None) -> tuple[str, str]
     except ValueError as error:
         raise ValueError(f"--external-id: {error}") from None
     usable = found.get("externalId") or found.get("idLookup")
-    return str(found["name"]), "" if usable else "the describe says that it is no External ID"
+    return found["name"], "" if usable else "the describe says that it is no External ID"
 
 
 def _entry(mapped: Mapped, wanted: Wanted, describe: Describe | None, joined: dict[str, str]) -> _Entry:
     if mapped.relationship:
         return _Entry(mapped.line, tuple(_lookup(mapped, describe)))
     found = describe.field(mapped.field) if describe else None
-    name = str(found["name"]) if found else mapped.field
+    name = found["name"] if found else mapped.field
     if name.casefold() == "id":
         return _Entry(
             mapped.line, left_out=f"rows are found by {wanted.external_id}, so Id is not loaded: left out"
@@ -269,8 +282,8 @@ def _constant(value: str) -> list[_Key]:
 def _lookup(mapped: Mapped, describe: Describe | None) -> Iterator[_Key]:
     if describe:
         found = describe.reference(mapped.relationship)
-        name, relationship = str(found["name"]), str(found["relationshipName"])
-        refers = [str(one) for one in found.get("referenceTo") or ()]
+        name, relationship = found["name"], found["relationshipName"]
+        refers = found["referenceTo"]
         sobject, decide = _referred(mapped, refers), ""
         polymorphic = [_Key("polymorphic", True)] if len(refers) > 1 else []
     else:
@@ -345,9 +358,9 @@ def _typed(found: dict[str, Any] | None, columns: int) -> list[_Key]:
 
 
 def _number(found: dict[str, Any]) -> list[_Key]:
-    digits, scale = int(found.get("precision") or 0), int(found.get("scale") or 0)
+    digits, scale = found["precision"], found["scale"]
     if found["type"] in {"int", "long"} or (scale == 0 and 0 < digits <= 18):
-        return [_Key("type", "integer"), _Key("digits", min(int(found.get("digits") or digits or 18), 18))]
+        return [_Key("type", "integer"), _Key("digits", min(found["digits"] or digits or 18, 18))]
     return [
         _Key("type", "decimal"),
         _Key("precision", digits or 18),
@@ -357,18 +370,17 @@ def _number(found: dict[str, Any]) -> list[_Key]:
 
 
 def _length(found: dict[str, Any], most: int) -> list[_Key]:
-    kept = int(found.get("length") or 0)
-    return [_Key("length", min(kept, most))] if kept else []
+    return [_Key("length", min(found["length"], most))] if found["length"] else []
 
 
 def _picklist(found: dict[str, Any] | None) -> tuple[str, ...]:
     if not found or not found.get("restrictedPicklist") or found["type"] not in {"picklist", "combobox"}:
         return ()
-    return tuple(str(entry["value"]) for entry in found.get("picklistValues") or () if entry.get("active"))
+    return tuple(found["picklistValues"])
 
 
 def _column_of(mapped: Mapped, wanted: Wanted, joined: dict[str, str]) -> _Key:
-    """The column, or the one that the SELECT makes of several; a NULL among them joins as nothing."""
+    """The column, or the one that the SELECT makes of several."""
     if len(mapped.columns) == 1:
         name, decide = _oracle_name(mapped.columns[0])
         return _Key("column", name, decide)
@@ -379,7 +391,9 @@ def _column_of(mapped: Mapped, wanted: Wanted, joined: dict[str, str]) -> _Key:
     expression = " || ', ' || ".join(f"t.{name.upper()}" for name in mapped.columns)
     made = next((name for name, known in joined.items() if known == expression), f"JOINED_{len(joined) + 1}")
     joined[made] = expression
-    return _Key("column", made)
+    return _Key(
+        "column", made, "an empty column among those joined leaves its comma; change the SELECT if not so"
+    )
 
 
 def _columns(columns: tuple[str, ...], note: str = "") -> _Key:

@@ -56,7 +56,9 @@ def table(name: str, *, lookup: str = "", external_id: str = "Key__c", head: str
     """Writes a table file into ``tables/``."""
     given_keys = {"table": name, "object": f"{name.title()}__c", "external_id_field": external_id} | keys
     lines = [f"{key} = {json.dumps(value)}" for key, value in given_keys.items()]
-    lines += [head, "[source]", f'table = "OWNER.{name}"', "[[fields]]"]
+    lines += [head, "[source]", f'table = "OWNER.{name}"']
+    lines += ['order_by = ["P"]'] if "parent" in keys else []
+    lines += ["[[fields]]"]
     lines += [f'field = "{external_id}"', 'type = "key"', 'columns = ["K"]']
     if lookup:
         lines += ["[[fields]]", f'field = "{lookup}"', 'type = "lookup"', 'columns = ["P"]']
@@ -142,11 +144,11 @@ def test_the_projects_own_table_files_pass(run: Run, monkeypatch: pytest.MonkeyP
 
 def test_a_good_file_is_one_line_with_object_fields_phase_and_parent(run: Run) -> None:
     table("sale")
-    table("line", lookup="Sale__c", phase=2, depends_on=["sale"])
+    table("line", lookup="Sale__c", phase=2, depends_on=["sale"], parent="Sale__c")
     assert checked(run) == (
         0,
         "good  sale  Sale__c  1 field   phase 1  no parent\n"
-        "good  line  Line__c  2 fields  phase 2  no parent\n"
+        "good  line  Line__c  2 fields  phase 2  parent Sale__c → Sale__c\n"
         "2 table files checked, nothing is wrong.\n",
     )
 
@@ -547,6 +549,7 @@ def test_every_line_at_fault_is_named_at_once(run: Run) -> None:
         (("--object", "A.B"), "--object 'A.B' is not an API name."),
         (("--describe", "none.json"), "none.json cannot be read: No such file"),
         (("--describe", "map.sdl"), "map.sdl is no describe of an object."),
+        (("--describe", "odd.json"), "odd.json is no describe of an object."),
         (("--describe", "other.json"), "other.json describes Contact, not Account."),
     ],
 )
@@ -554,6 +557,8 @@ def test_a_wrong_option_is_refused_and_nothing_is_overwritten(
     run: Run, options: tuple[str, ...], said: str
 ) -> None:
     Path("there.toml").write_text("mine", encoding="utf-8")
+    odd = {"name": "Account", "fields": [{"name": "A", "type": "string", "length": [1]}]}
+    Path("odd.json").write_text(json.dumps(odd), encoding="utf-8")
     Path("other.json").write_text('{"name": "Contact", "fields": []}', encoding="utf-8")
     assert said in refused(run, "A=Oracle_Id__c", *options)
     assert Path("there.toml").read_text(encoding="utf-8") == "mine"
