@@ -344,7 +344,7 @@ def _typed(found: dict[str, Any] | None, columns: int) -> list[_Key]:
     if kind in _TEXTS:
         written, most = _TEXTS[kind]
         shown = "the values in one text, with ; between them" if kind == "multipicklist" else ""
-        needed = [_Key("length", _UNKNOWN_LENGTH)] if written != "picklist" else []
+        needed = [_Key("length", _UNKNOWN_LENGTH)] if written == "text" else []
         return [_Key("type", written, shown), *(_length(found, most) or needed)]
     if kind in _PLAIN:
         formats = "formats = [...] if the column is text" if kind != "boolean" else ""
