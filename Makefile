@@ -44,11 +44,12 @@ bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
 	@$(BIN)/python bench/fakeoracle.py
 
-lint: $(VENV)/.test  ## ruff, mypy, import contract, notebooks without outputs
+lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m ora2sf tables check
 	@$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
 
 format: $(VENV)/.test  ## let ruff write the code's form

@@ -39,7 +39,7 @@ session_zone: ContextVar[int] = ContextVar("session_zone", default=0)
 
 _EPOCH_MICROS = EPOCH_SECONDS * 10**6
 _MINUTE = 60 * NANOS
-_OFFSET = re.compile(r"([+-]?)(\d{1,2}):(\d{2})")
+_OFFSET = re.compile(r"([+-]?)(\d{1,2}):(\d{1,2})")  # node-oracledb writes -00:0
 _LITERAL = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2}) (\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?\s*([+-]\d{1,2}:\d{2})?"
 )

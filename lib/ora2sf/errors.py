@@ -4,6 +4,7 @@ Ora2sfError
 ├── FinalError            trying again changes nothing until somebody acts
 │   ├── ParameterError    a notebook parameter is missing, unknown or of the wrong kind
 │   ├── TableFileError    a file in tables/ cannot be read or is not valid
+│   ├── MappingFileError  a mapping of Data Loader, or a saved describe, cannot be used
 │   ├── ConnectionFieldError  a connection is missing or incomplete
 │   ├── AuthenticationError   a server refuses the credentials
 │   ├── SourceError       Oracle refuses, or its data cannot be read exactly
@@ -51,6 +52,10 @@ class ParameterError(FinalError):
 
 class TableFileError(FinalError):
     """A table file cannot be read or is not valid."""
+
+
+class MappingFileError(FinalError):
+    """A mapping of Data Loader, or a saved describe, cannot be used; every line at fault is listed."""
 
 
 class ConnectionFieldError(FinalError):

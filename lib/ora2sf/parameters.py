@@ -14,10 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ora2sf.errors import ParameterError
-from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TableConfig
+from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _TEXTS = (
     "run_id",
     "table",
@@ -128,7 +127,7 @@ def _check_names(given: Mapping[str, Any]) -> None:
             f"run_id {run_id!r} cannot name a folder.",
             "Use 1 to 80 of the characters A-Z a-z 0-9 _ . - (not dots alone).",
         )
-    if not table or not _NAME.fullmatch(table):
+    if not table or not TABLE_NAME.fullmatch(table):
         raise ParameterError(
             f"table {table!r} is not the name of a table file.", "Use the file's name without .toml."
         )

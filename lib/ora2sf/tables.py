@@ -26,6 +26,10 @@ from ora2sf.fields import DATE_MASKS, TYPES, AnyField, ApiName, KeyField, Lookup
 MAX_BATCH_SIZE = 1_000_000
 DEFAULT_BATCH_SIZE = 40_000
 DEFAULT_JOB_TIMEOUT = 7_200
+#: Begins a comment that marks what a person still has to decide in a drafted table file.
+DECIDE = "# decide:"
+#: What a table may be called: it names a file, a folder of the run and a parameter.
+TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 
 class Source(Strict):

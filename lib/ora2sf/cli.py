@@ -1,0 +1,399 @@
+"""The command ``ora2sf``. What a command needs is imported when it runs: ``--help`` must not wait for it."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ora2sf.errors import Ora2sfError, TableFileError
+
+if TYPE_CHECKING:
+    from ora2sf.catalog import Catalog
+    from ora2sf.draft import Wanted
+    from ora2sf.fields import AnyField
+    from ora2sf.tables import TableConfig
+
+WIDTH = 100
+_INTERRUPTED = 130
+#: What a shell reports for a command whose reader went away (128 + SIGPIPE).
+_PIPE_CLOSED = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status: 0, or 1 if something is wrong with what was asked for."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without the letters of a table file
+    try:
+        options = _parser().parse_args(arguments)
+        action: Callable[[argparse.Namespace], int] = options.action
+        status = action(options)
+        sys.stdout.flush()
+    except Ora2sfError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # so that the interpreter's own last flush does not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    return status
+
+
+class _Version(argparse.Action):
+    """Shows the installed version, which takes a look into the installed packages."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata
+
+        try:
+            print(f"ora2sf {metadata.version('ora2sf')}")
+        except metadata.PackageNotFoundError:
+            print("ora2sf, not installed: it runs from its folder")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ora2sf", description="Moves Oracle tables to Salesforce through Bulk API 2.0."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
+    groups = parser.add_subparsers(required=True, metavar="COMMAND")
+    tables = groups.add_parser("tables", help="check, list, show and draft table files")
+    _tables_parser(tables.add_subparsers(required=True, metavar="COMMAND"))
+    return parser
+
+
+def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument(
+        "--tables",
+        type=Path,
+        metavar="DIR",
+        help="folder of the table files (default: the project's tables/)",
+    )
+    check = commands.add_parser("check", parents=[folder], help="check table files, alone and together")
+    check.add_argument("names", nargs="*", metavar="TABLE", help="default: every table of the folder")
+    check.set_defaults(action=_check)
+    listing = commands.add_parser("list", parents=[folder], help="list the tables in phase order")
+    listing.set_defaults(action=_list)
+    show = commands.add_parser(
+        "show", parents=[folder], help="show what a table file reads, and what each column becomes"
+    )
+    show.add_argument("name", metavar="TABLE")
+    show.add_argument("--json", action="store_true", help="for programs: every key, also those by default")
+    show.set_defaults(action=_show)
+    sdl = commands.add_parser(
+        "import-sdl",
+        help="draft a table file from a mapping of Data Loader",
+        description="Drafts a table file from a mapping that Data Loader uses for insert, update or upsert.",
+    )
+    _sdl_parser(sdl)
+
+
+def _sdl_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE.sdl")
+    parser.add_argument("--object", required=True, metavar="X", help="API name of the object")
+    parser.add_argument("--external-id", required=True, metavar="F", help="field that names a record")
+    parser.add_argument("--source", default="", metavar="OWNER.TABLE", help="the source table in Oracle")
+    parser.add_argument(
+        "--key", nargs="+", default=[], metavar="COLUMN", help="columns that make the external id"
+    )
+    parser.add_argument(
+        "--describe", type=Path, metavar="FILE.json", help="saved describe of the object: types and lengths"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="table file to write (default: print it)"
+    )
+    parser.set_defaults(action=_import_sdl)
+
+
+# tables check, list, show
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    from ora2sf.connections import project_root
+
+    given: Path | None = options.tables
+    return given if given is not None else project_root() / "tables"
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ora2sf.catalog import read_catalog
+
+    folder = _folder(options)
+    catalog = read_catalog(folder)
+    names = list(dict.fromkeys(options.names)) or sorted({*catalog.tables, *catalog.broken})
+    for name in names:
+        _known(name, catalog, folder)
+    found = [finding for finding in catalog.findings() if finding.table in names]
+    bad = {finding.table for finding in found if finding.kind == "problem"}
+    _print_columns(_good_line(config) for config in catalog.in_order() if config.table in {*names} - bad)
+    for finding in found:
+        print(f"{finding.kind}  {finding.table}: {finding.text}")
+    warnings = sum(finding.kind == "warning" for finding in found)
+    print(_summary(len(names), len(bad), warnings))
+    return 1 if bad else 0
+
+
+def _known(name: str, catalog: Catalog, folder: Path) -> None:
+    """Raises what the notebooks would say of a table that there is not."""
+    from ora2sf.tables import TableConfig
+
+    if name not in catalog.tables and name not in catalog.broken:
+        TableConfig.load(name, folder)
+        raise TableFileError(f"{name!r} is not the name of a table file.", "Use its name without .toml.")
+
+
+def _good_line(config: TableConfig) -> tuple[str, ...]:
+    parent = config.parent_field
+    return (
+        "good",
+        config.table,
+        config.object,
+        _number(len(config.fields), "field"),
+        f"phase {config.phase}",
+        f"parent {parent.field} → {parent.object}" if parent else "no parent",
+    )
+
+
+def _summary(tables: int, bad: int, warnings: int) -> str:
+    verdict = f"{bad} of them with problems" if bad else "nothing is wrong"
+    tail = f"; {_number(warnings, 'warning')}" if warnings else ""
+    return f"{_number(tables, 'table file')} checked, {verdict}{tail}."
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _list(options: argparse.Namespace) -> int:
+    from ora2sf.catalog import read_catalog
+
+    catalog = read_catalog(_folder(options))
+    _print_columns(
+        (
+            f"phase {config.phase}",
+            config.table,
+            config.object,
+            _number(len(config.fields), "field"),
+            f"after {', '.join(config.depends_on)}" if config.depends_on else "",
+        )
+        for config in catalog.in_order()
+    )
+    if catalog.broken:
+        raise TableFileError(
+            f"Left out, because they are not valid: {', '.join(sorted(catalog.broken))}.",
+            "`ora2sf tables check` says what is wrong.",
+        )
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from ora2sf.tables import TABLE_NAME, TableConfig
+
+    if not TABLE_NAME.fullmatch(options.name):
+        raise TableFileError(
+            f"{options.name!r} is not the name of a table file.", "Use its name without .toml."
+        )
+    config = TableConfig.load(options.name, _folder(options))
+    print(_as_json(config) if options.json else "\n".join(_shown(config)))
+    return 0
+
+
+def _as_json(config: TableConfig) -> str:
+    import json
+
+    shown = config.model_dump(mode="json")
+    for entry, field in zip(shown["fields"], config.fields, strict=True):
+        entry["header"] = field.header
+    return json.dumps(shown | {"select": config.select()}, indent=2, ensure_ascii=False)
+
+
+def _shown(config: TableConfig) -> Iterator[str]:
+    yield f"{config.table} → {config.object}, {config.operation} by {config.external_id_field}"
+    if config.description:
+        yield from textwrap.wrap(config.description, WIDTH)
+    yield ""
+    yield from _grid(list(_settings(config)), WIDTH)
+    yield ""
+    yield "SELECT"
+    for line in config.select().strip().splitlines():
+        yield from _wrapped_sql(line)
+    yield ""
+    rows = [(" + ".join(field.source) or "-", *_field_row(field)) for field in config.fields]
+    yield from _grid([("column", "field", "type", "policy"), *rows], WIDTH)
+
+
+def _wrapped_sql(line: str) -> list[str]:
+    """A line of SQL, broken at blanks; one with a comment is not: its rest would be no comment any more."""
+    if "--" in line:
+        return [f"  {line}"]
+    return textwrap.wrap(
+        line,
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _settings(config: TableConfig) -> Iterator[tuple[str, str]]:
+    yield "source", config.source.table or "a SELECT"
+    yield "order", ", ".join(config.source.order_by) or "none"
+    yield "phase", str(config.phase)
+    yield "depends on", ", ".join(config.depends_on) or "none"
+    yield "parent", config.parent or "none"
+    yield "duplicates", config.duplicates
+    yield "time zone", config.source_time_zone
+    if window := config.window:
+        kept = f" as {window.format}" if window.format else ""
+        yield "window", f"{window.column}, {window.type}{kept}"
+    yield "batch", f"{config.batch_size:,} rows, {config.job_timeout:,} s for its job"
+    if config.max_rejected is not None or config.max_rejected_share is not None:
+        number, share = config.max_rejected, config.max_rejected_share
+        limits = (
+            f"{number:,} rows" if number is not None else "",
+            f"{share:.2%} of the rows" if share is not None else "",
+        )
+        yield "rejected", f"at most {' or '.join(filter(None, limits))}"
+    if config.shared_target:
+        yield "target", "others write to it, too"
+    if config.status:
+        yield "status", f"{config.status.object}.{config.status.status_field}"
+
+
+def _field_row(field: AnyField) -> tuple[str, str, str]:
+    """Field, type and policy; a key or a constant has no policy of its own."""
+    entries = field.model_dump(mode="json")
+    if field.type == "lookup":
+        kind = f"lookup of {field.object}"
+    elif field.type == "constant":
+        kind = f"constant {field.value!r}"
+    else:
+        kind = f"{field.type}{_size(entries)}"
+    policy = [f"misfit: {field.on_misfit}{_default(entries)}"] if "on_misfit" in entries else []
+    policy += [f"empty: {entries['null']}"] if entries.get("null", "leave") != "leave" else []
+    policy += [word for word in ("required", "assumed") if entries.get(word)]
+    policy += [f"formats {', '.join(entries['formats'])}"] if entries.get("formats") else []
+    policy += [f"{len(entries['values'])} values mapped"] if entries.get("values") else []
+    policy += [f"width {entries['width']}"] if entries.get("width") else []
+    policy += [f"rounding {entries['rounding']}"] if entries.get("rounding") else []
+    return field.header, kind, "; ".join(policy) or "-"
+
+
+def _size(entries: dict[str, Any]) -> str:
+    if "precision" in entries:
+        return f"({entries['precision']},{entries['scale']})"
+    size = entries.get("length") or entries.get("digits")
+    return f"({size})" if size else ""
+
+
+def _default(entries: dict[str, Any]) -> str:
+    return f" {entries['default']!r}" if entries.get("default") is not None else ""
+
+
+# tables import-sdl
+
+
+def _import_sdl(options: argparse.Namespace) -> int:
+    from ora2sf.draft import Describe, Wanted, draft
+    from ora2sf.sdl import read_mapping
+
+    output: Path | None = options.output
+    wanted = Wanted(
+        _table_name(output, options), options.object, options.external_id, options.source, tuple(options.key)
+    )
+    _check_wanted(wanted)
+    mapping = read_mapping(options.file)
+    describe = Describe(options.describe, options.object) if options.describe else None
+    made = draft(mapping, wanted, describe)
+    if output is None:
+        print(made.text, end="")
+        return 0
+    _write_new(output, made.text)
+    left = f'{_number(made.decisions, "thing")} to decide, each marked "decide:"'
+    print(f"{output} written: {_number(made.fields, 'field')}, {left}.")
+    print(f"Then: ora2sf tables check {wanted.table}")
+    return 0
+
+
+def _table_name(output: Path | None, options: argparse.Namespace) -> str:
+    import re
+
+    from ora2sf.tables import TABLE_NAME
+
+    if output is None:
+        return re.sub(r"\W", "_", (options.source.rpartition(".")[2] or options.object).lower())[:80]
+    if output.suffix != ".toml" or not TABLE_NAME.fullmatch(output.stem):
+        raise TableFileError(
+            f"{output} cannot be a table file.",
+            "Its name is the table's: a letter, then letters, digits and _, then .toml.",
+        )
+    return output.stem
+
+
+def _check_wanted(wanted: Wanted) -> None:
+    import re
+
+    name = r"[A-Za-z][A-Za-z0-9_]*"
+    oracle = r"[A-Za-z][A-Za-z0-9_$#]*"
+    rules = [
+        ("--object", wanted.object, name, "an API name"),
+        ("--external-id", wanted.external_id, name, "an API name"),
+        ("--source", wanted.source, rf"|({oracle}\.)?{oracle}", "OWNER.TABLE"),
+        *(("--key", column, oracle, "the name of a column") for column in wanted.key),
+    ]
+    for option, value, form, meant in rules:
+        if not re.fullmatch(form, value):
+            raise TableFileError(f"{option} {value!r} is not {meant}.", "Correct it.")
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise TableFileError(
+            f"{path} exists, and is not overwritten.", "Give another name, or remove it first."
+        ) from None
+    except OSError as error:
+        raise TableFileError(
+            f"{path} cannot be written: {error.strerror}.", "Check that its folder exists and its rights."
+        ) from None
+
+
+# columns on a terminal
+
+
+def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
+    for line in _grid(list(rows), None):
+        print(line)
+
+
+def _grid(rows: list[tuple[str, ...]], width: int | None) -> Iterator[str]:
+    """Rows as lines with aligned columns; with a width, the widest columns are broken until a line fits."""
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        widths[widths.index(max(widths))] -= 1
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, size) or [""]
+            for cell, size in zip(row, map(_at_least_one, widths), strict=True)
+        ]
+        for n in range(max(map(len, cells))):
+            parts = (cell[n] if n < len(cell) else "" for cell in cells)
+            yield "  ".join(f"{part:<{size}}" for part, size in zip(parts, widths, strict=True)).rstrip()
+
+
+def _at_least_one(size: int) -> int:
+    return max(size, 1)
