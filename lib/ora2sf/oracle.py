@@ -29,9 +29,12 @@ from ora2sf.errors import (
 
 #: Rows that the driver asks for in one round trip.
 FETCH_ROWS = 10_000
+#: The same where a column may hold texts of any length.
+FETCH_ROWS_OF_LOBS = 500
 _CONNECT_TIMEOUT = 20.0
 _PADDED = {"DB_TYPE_CHAR", "DB_TYPE_NCHAR"}
 _TEXT = _PADDED | {"DB_TYPE_VARCHAR", "DB_TYPE_NVARCHAR"}
+_LOBS = {"DB_TYPE_CLOB": "CLOB", "DB_TYPE_NCLOB": "NCLOB"}
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,15 @@ class OracleSource:
     def batches(self, sql: str, schema: pa.Schema, size: int = FETCH_ROWS) -> Iterator[pa.Table]:
         """The rows of a SELECT in Arrow tables of at most ``size`` rows, exactly typed as ``schema`` says.
 
+        With CLOB columns the tables are smaller, so that memory stays bounded.
+
         Raises:
             SourceError: a number has more digits than its Arrow type holds; nothing is rounded.
         """
-        wide = self._wide(sql, schema)
+        columns = self.describe(sql)
+        wide = _wide(schema, columns)
+        if any(column.kind in _LOBS.values() for column in columns.values()):
+            size = min(size, FETCH_ROWS_OF_LOBS)
         frames = self._db.fetch_df_batches(sql, size=size, requested_schema=wide)
         while True:
             with self._translated("read the source"):
@@ -154,22 +162,6 @@ class OracleSource:
                 return
             if frame.num_rows():
                 yield _narrow(pa.table(frame), schema)
-
-    def _wide(self, sql: str, schema: pa.Schema) -> pa.Schema:
-        """The schema to ask for: a NUMBER of no declared size gets room for every digit that Oracle can send.
-
-        python-oracledb 26.1 pads a number to the scale without looking for an overflow: 17014118346046923173168730372
-        asked for as decimal128(38,10) comes as a negative number. It does refuse more digits than the precision,
-        and 76 - scale of them always fit into 256 bits.
-        """
-        columns = self.describe(sql)
-        for position, field in enumerate(schema):
-            column = columns.get(field.name)
-            declared = column is not None and column.scale is not None
-            if pa.types.is_decimal(field.type) and not declared:
-                scale = field.type.scale
-                schema = schema.set(position, field.with_type(pa.decimal256(76 - scale, scale)))
-        return schema
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -183,6 +175,22 @@ class OracleSource:
                 f"Oracle ({self._name}, {self._where}) could not {doing}: {error.strerror or error}.",
                 "Check host and port of the connection; if they are right, the network or its name service.",
             ) from None
+
+
+def _wide(schema: pa.Schema, columns: dict[str, SourceColumn]) -> pa.Schema:
+    """The schema to ask for: a NUMBER of no declared size gets room for every digit that Oracle can send.
+
+    python-oracledb 26.1 pads a number to the scale without looking for an overflow: 17014118346046923173168730372
+    asked for as decimal128(38,10) comes as a negative number. It does refuse more digits than the precision,
+    and 76 - scale of them always fit into 256 bits.
+    """
+    for position, field in enumerate(schema):
+        column = columns.get(field.name)
+        declared = column is not None and column.scale is not None
+        if pa.types.is_decimal(field.type) and not declared:
+            scale = field.type.scale
+            schema = schema.set(position, field.with_type(pa.decimal256(76 - scale, scale)))
+    return schema
 
 
 def _narrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -225,6 +233,10 @@ def _column(info: Any) -> SourceColumn:
         shown = f"{kind.removeprefix('DB_TYPE_').replace('VARCHAR', 'VARCHAR2')}({info.display_size})"
         return SourceColumn(
             info.name, shown, kind in _PADDED, is_number=False, scale=None, arrow=pa.large_string()
+        )
+    if kind in _LOBS:
+        return SourceColumn(
+            info.name, _LOBS[kind], padded=False, is_number=False, scale=None, arrow=pa.large_string()
         )
     if kind == "DB_TYPE_DATE":
         return SourceColumn(

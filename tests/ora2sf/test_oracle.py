@@ -333,3 +333,16 @@ def test_the_source_ends_its_session_when_its_block_ends(server, connect):
     with connect() as source:
         assert source.count("select count(*) from dual") == 1
     refusal(SourceUnavailable, source.count, "select count(*) from dual")
+
+
+@pytest.mark.parametrize("kind", ["clob", "nclob"])
+def test_a_clob_is_read_as_text_of_any_length_in_smaller_pieces(table, run, source, kind):
+    table(f"id number(9), c {kind}")
+    texts = [None, "short", "ก" * 5000, "long, \n" * 20_000]
+    run("insert into T values (:1, :2)", [(n, texts[n % 4]) for n in range(1003)])
+    columns = source.describe("select id, c from T")
+    assert columns["C"].kind == kind.upper()
+    schema = pa.schema([(name, column.arrow_type(0)) for name, column in columns.items()])
+    read = list(source.batches("select id, c from T order by id", schema))
+    assert [part.num_rows for part in read] == [500, 500, 3]
+    assert pa.concat_tables(read).column("C").to_pylist() == [texts[n % 4] for n in range(1003)]

@@ -25,7 +25,7 @@ COLUMNS = {
         "V": "VARCHAR2(10)",
         "N": "NUMBER",
         "D": "DATE",
-        "L": "CLOB",
+        "L": "BLOB",
         "SHOP_CODE": "CHAR(10)",
     }.items()
 }
@@ -91,7 +91,7 @@ def test_a_table_file_that_fits_has_no_problem_and_a_line_for_each_field():
     ("spec", "found", "said"),
     [
         ({**TEXT, "column": "SHOPCODE"}, sf_field("V__c", "string", length=10), "column SHOPCODE does not exist in Oracle (did you mean SHOP_CODE?)"),
-        ({**TEXT, "column": "L"}, sf_field("V__c", "string", length=10), "column L has the type CLOB, which cannot be read"),
+        ({**TEXT, "column": "L"}, sf_field("V__c", "string", length=10), "column L has the type BLOB, which cannot be read"),
         ({"type": "date"}, sf_field("V__c", "date"), "column V arrives as String, which cannot become a date without formats"),
         ({"type": "date", "column": "N"}, sf_field("V__c", "date"), "cannot become a date"),
         ({**DECIMAL, "column": "D"}, sf_field("V__c", "currency", precision=18, scale=2), "cannot become a number"),
