@@ -170,6 +170,11 @@ class OracleSource:
             yield
         except oracledb.Error as error:
             raise _explain(error, doing, self._name, self._where) from None
+        except UnicodeDecodeError as error:  # half of a character beyond U+FFFF, in NVARCHAR2 or NCLOB
+            raise SourceError(
+                f"Oracle ({self._name}, {self._where}) could not {doing}: a text is not valid Unicode ({error.reason}).",
+                "Find it with ASCIISTR(column) LIKE '%\\D8%' (to \\DF) and correct it, or leave the column out.",
+            ) from None
         except OSError as error:  # the driver lets a host name that nobody knows through as it is
             raise SourceUnavailable(
                 f"Oracle ({self._name}, {self._where}) could not {doing}: {error.strerror or error}.",

@@ -346,3 +346,17 @@ def test_a_clob_is_read_as_text_of_any_length_in_smaller_pieces(table, run, sour
     read = list(source.batches("select id, c from T order by id", schema))
     assert [part.num_rows for part in read] == [500, 500, 3]
     assert pa.concat_tables(read).column("C").to_pylist() == [texts[n % 4] for n in range(1003)]
+
+
+def test_half_of_a_character_stops_the_read_with_a_sentence(table, run, source, monkeypatch):
+    table("id number(9), n nvarchar2(10)")
+    run("insert into T values (1, n'x')")
+    broken = pa.array(
+        [b"\x00a\xd8\x00\x00b"], pa.binary()
+    )  # no client can store it, but old data may hold it
+    monkeypatch.setattr("fakeoracle.results.utf16_from_text", lambda column: broken)
+    columns = source.describe("select id, n from T")
+    schema = pa.schema([(name, column.arrow_type(0)) for name, column in columns.items()])
+    with pytest.raises(SourceError, match="a text is not valid Unicode") as caught:
+        list(source.batches("select id, n from T", schema))
+    assert "ASCIISTR" in caught.value.next_step
