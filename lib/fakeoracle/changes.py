@@ -15,9 +15,10 @@ from .binds import BindColumn, bind_column, bind_parameter, bind_values
 from .catalogue import Column, Table, quote
 from .errors import OracleError, unsupported
 from .expressions import Expr
+from .scopes import Scope, identifier, only
 from .sql import Statement, statement
 from .transaction import Transaction
-from .translate import Scope, Translator, identifier, only
+from .translate import Translator
 
 
 class Changes:

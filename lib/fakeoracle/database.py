@@ -19,9 +19,10 @@ from .definitions import Definitions
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .results import ResultSet
+from .scopes import Query
 from .sql import Statement, statement
 from .transaction import Transaction
-from .translate import Query, Translator
+from .translate import Translator
 from .ttc import Described
 
 _DDL = ("CREATE", "DROP", "TRUNCATE", "ALTER", "COMMENT")

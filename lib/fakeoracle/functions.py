@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from . import rowwise
 from .errors import OracleError, unsupported
 from .types import MOST_PRECISION
 from .values import (
@@ -44,6 +45,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
     _add(connection, "number_lower", _lower, ["BLOB"], f"DECIMAL(38, {_LOWER_SCALE})")
     _add(connection, "number_text", _text, ["BLOB"], "VARCHAR")
     _add(connection, "number_parse", _parse, ["VARCHAR"], "BLOB")
+    rowwise.register(connection)
 
 
 def _add(

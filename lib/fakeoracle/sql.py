@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from bisect import bisect_right
@@ -12,6 +13,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from .errors import OracleError, unsupported
+from .scalars import FUNCTIONS
+from .scopes import CALL
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what is refused here anyway
 
@@ -27,6 +30,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OPENING, _CLOSING = "(", ")"
+_CALLED = frozenset(name for name in FUNCTIONS if "$" not in name) | {"REGEXP_LIKE"}
+_WITH_DEFAULT = frozenset(name.removesuffix("$DEFAULT") for name in FUNCTIONS if name.endswith("$DEFAULT"))
 _REFUSED = frozenset(
     [
         "MERGE",
@@ -154,17 +159,19 @@ def statement(text: str) -> Statement:
 def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
     """Return the text sqlglot can read, and (place in it, what to add for the place in the original) pairs.
 
-    Each occurrence of a bind gets a name of its own, since Oracle's binds are positional; comments and hints go.
+    Each occurrence of a bind gets a name of its own, since Oracle's binds are positional; comments and hints go; the
+    scalar functions of this package get names that sqlglot does not know, so that it leaves their arguments alone.
     """
     parts: list[str] = []
     moves: list[tuple[int, int]] = []
     length = number = 0
-    for token in stmt.tokens:
+    replaced = _calls(stmt.tokens)
+    for place, token in enumerate(stmt.tokens):
         if parts:
             parts.append(" ")
             length += 1
         moves.append((length, token.start - length))
-        text = token.text
+        text = replaced.get(place, token.text)
         if token.kind == "bind":
             text = f":b{number}"
             number += 1
@@ -173,6 +180,56 @@ def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
         parts.append(text)
         length += len(text)
     return "".join(parts), moves
+
+
+def _calls(found: list[Token]) -> dict[int, str]:
+    """Return the new texts of tokens, by place: of the names of scalar functions, and of the clauses inside their brackets."""
+    replaced: dict[int, str] = {}
+    for place, (token, following) in enumerate(itertools.pairwise(found)):
+        before = found[place - 1].text.upper() if place else ""
+        if token.kind != "word" or following.text != _OPENING or before in (".", "INTO", "TABLE"):
+            continue
+        if token.upper in _CALLED:
+            replaced[place] = CALL + token.text
+            if token.upper in _WITH_DEFAULT:
+                _default_clause(found, place, replaced)
+            elif token.upper == "VALIDATE_CONVERSION":
+                _as_type(found, place, replaced)
+    return replaced
+
+
+def _inside(found: list[Token], place: int) -> list[int]:
+    """Return the places of the tokens directly inside the brackets of a call."""
+    depth, places = 0, []
+    for at in range(place + 1, len(found)):
+        depth += found[at].text == _OPENING
+        if depth == 1 and found[at].text not in (_OPENING, _CLOSING):
+            places.append(at)
+        depth -= found[at].text == _CLOSING
+        if not depth:
+            break
+    return places
+
+
+def _default_clause(found: list[Token], place: int, replaced: dict[int, str]) -> None:
+    """Turn `x DEFAULT v ON CONVERSION ERROR` into two arguments of a function of its own."""
+    places = _inside(found, place)
+    words = [found[at].upper for at in places]
+    for first, at in enumerate(places):
+        if words[first : first + 3] == ["ON", "CONVERSION", "ERROR"] and "DEFAULT" in words[:first]:
+            replaced[place] = f"{CALL}{found[place].text}$default"
+            replaced[places[words.index("DEFAULT")]] = ","
+            replaced.update(dict.fromkeys((at, *places[first + 1 : first + 3]), ""))
+
+
+def _as_type(found: list[Token], place: int, replaced: dict[int, str]) -> None:
+    """Turn `x AS type` into two arguments."""
+    places = _inside(found, place)
+    words = [found[at].upper for at in places]
+    if "AS" in words and words.index("AS") + 1 < len(places):
+        at = words.index("AS")
+        replaced[places[at]] = ","
+        replaced[places[at + 1]] = f"'{words[at + 1]}'"
 
 
 def _parse(stmt: Statement) -> exp.Expr:
