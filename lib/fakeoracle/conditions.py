@@ -9,7 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from . import expressions as ex
-from .catalogue import literal
+from .dictionary import literal
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .scalars import regexp_like

@@ -19,6 +19,7 @@ from .definitions import Definitions
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .results import ResultSet
+from .rules import condition_of
 from .scopes import Query
 from .sql import Statement, statement
 from .transaction import Transaction
@@ -62,7 +63,9 @@ class DatabaseSession:
         self.schema = user
         self._transaction = Transaction(database.connection)
         self._changes = Changes(self._transaction, self._translator, database.connection)
-        self._definitions = Definitions(self._transaction, database.catalogue, self._changes.default)
+        self._definitions = Definitions(
+            self._transaction, database.catalogue, self._changes.default, condition_of(self._translator)
+        )
         self._plans: dict[Any, Query] = {}
 
     @property

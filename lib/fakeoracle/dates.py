@@ -12,7 +12,6 @@ from .formats import DAYS, GREGORIAN
 
 _SECONDS_A_DAY = 86_400
 _WIDE = Context(prec=60)
-_DIGITS = Context(prec=40)  # what a NUMBER holds
 _UNITS = {
     "SCC": "CC", "CC": "CC", "SYYYY": "YYYY", "YYYY": "YYYY", "YEAR": "YYYY", "SYEAR": "YYYY", "YYY": "YYYY", "YY": "YYYY",
     "Y": "YYYY", "IYYY": "IYYY", "IYY": "IYYY", "IY": "IYYY", "I": "IYYY", "Q": "Q", "MONTH": "MM", "MON": "MM", "MM": "MM",
@@ -56,7 +55,7 @@ def plus_days(moment: datetime.datetime, days: Decimal) -> datetime.datetime:
 def days_between(later: datetime.datetime, earlier: datetime.datetime) -> Decimal:
     """Return DATE - DATE in days."""
     difference = _gregorian(later) - _gregorian(earlier)
-    return _DIGITS.divide(
+    return _WIDE.divide(
         Decimal(difference.days * _SECONDS_A_DAY + difference.seconds), Decimal(_SECONDS_A_DAY)
     )
 
@@ -96,7 +95,7 @@ def months_between(later: datetime.datetime, earlier: datetime.datetime) -> Deci
     if later.day == earlier.day or ends:
         return months
     seconds = (later.day - earlier.day) * _SECONDS_A_DAY + _second_of_day(later) - _second_of_day(earlier)
-    return _DIGITS.add(months, _DIGITS.divide(Decimal(seconds), Decimal(31 * _SECONDS_A_DAY)))
+    return _WIDE.add(months, _WIDE.divide(Decimal(seconds), Decimal(31 * _SECONDS_A_DAY)))
 
 
 def _second_of_day(moment: datetime.datetime) -> int:

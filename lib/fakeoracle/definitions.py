@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import duckdb
 
 from . import expressions as ex
-from .catalogue import Catalogue, Column, Table, quote
-from .ddl import AddKey, Change, CreateIndex, CreateTable, keyed
+from .catalogue import Catalogue, Column, Rule, Table, quote
+from .ddl import (
+    AddKey,
+    AddRule,
+    AlterColumns,
+    Change,
+    Comment,
+    CreateIndex,
+    CreateTable,
+    OnTable,
+    keyed,
+    ruled,
+)
 from .errors import OracleError, unsupported
 from .expressions import Expr
+from .rules import Condition, check_rows
 from .transaction import Transaction
 
 
 class Definitions:
-    """Changes the catalogue, and DuckDB's tables with it; `default` gives the value of a column's DEFAULT."""
+    """Changes the catalogue, and DuckDB's tables with it.
+
+    `default` gives the value of a column's DEFAULT, `condition` translates the condition of a CHECK.
+    """
 
     def __init__(
-        self, transaction: Transaction, catalogue: Catalogue, default: Callable[[Column], Expr]
+        self,
+        transaction: Transaction,
+        catalogue: Catalogue,
+        default: Callable[[Column], Expr],
+        condition: Condition,
     ) -> None:
         self._transaction = transaction
         self._catalogue = catalogue
         self._default = default
+        self._condition = condition
 
     def run(self, change: Change) -> None:
         """Do DDL: what was pending is committed first, then the change in a transaction of its own."""
@@ -43,30 +64,132 @@ class Definitions:
         self, connection: duckdb.DuckDBPyConnection, change: Change
     ) -> tuple[Table | None, Table | None]:
         if isinstance(change, CreateTable):
-            return None, self._create(connection, change.table)
+            return None, self._create(connection, ruled(change.table))
         if isinstance(change, CreateIndex):
             return self._create_index(connection, change)
         if isinstance(change, AddKey):
             return self._add_key(connection, change)
+        if isinstance(change, AddRule):
+            return self._add_rule(connection, self._existing(change.owner, change.table), change.rule)
+        if isinstance(change, AlterColumns):
+            return self._alter_columns(connection, change)
+        if isinstance(change, Comment):
+            return self._comment(connection, change)
         if change.verb == "DROP INDEX":
-            gone = connection.execute(
-                "DELETE FROM fakeoracle.all_indexes WHERE owner = ? AND index_name = ?",
-                [change.owner, change.name],
-            ).fetchone()
-            if not gone or not gone[0]:
-                raise OracleError(1418, "specified index does not exist")
-            return None, None
+            return self._drop_index(connection, change)
         table = self._existing(change.owner, change.name, change.place)
         if change.verb == "DROP TABLE":
             connection.execute(f"DROP TABLE {table.physical}")
             self._catalogue.erase(connection, table)
-            connection.execute(
-                "DELETE FROM fakeoracle.all_indexes WHERE owner = ? AND table_name = ?",
-                [table.owner, table.name],
-            )
+            for side in ("all_indexes", "comments"):
+                connection.execute(
+                    f"DELETE FROM fakeoracle.{side} WHERE owner = ? AND table_name = ?",
+                    [table.owner, table.name],
+                )
             return table, None
         if change.verb == "TRUNCATE TABLE":
             connection.execute(f"DELETE FROM {table.physical}")
+        return table, table
+
+    def _drop_index(
+        self, connection: duckdb.DuckDBPyConnection, change: OnTable
+    ) -> tuple[Table | None, Table | None]:
+        for table in self._catalogue.tables(change.owner):
+            if any(rule.name == change.name and rule.kind == "U" for rule in table.rules) or (
+                table.constraint == change.name and table.primary_key
+            ):
+                raise OracleError(2429, "cannot drop index used for enforcement of unique/primary key")
+            if any(rule.name == change.name and rule.kind == "I" for rule in table.rules):
+                new = replace(table, rules=tuple(rule for rule in table.rules if rule.name != change.name))
+                self._catalogue.store(connection, new)
+                return table, new
+        gone = connection.execute(
+            "DELETE FROM fakeoracle.all_indexes WHERE owner = ? AND index_name = ?",
+            [change.owner, change.name],
+        ).fetchone()
+        if not gone or not gone[0]:
+            raise OracleError(1418, "specified index does not exist")
+        return None, None
+
+    def _add_rule(self, connection: duckdb.DuckDBPyConnection, old: Table, rule: Rule) -> tuple[Table, Table]:
+        """Add a rule that the rows keep already; ORA-02299 or ORA-02293 if they do not."""
+        new = ruled(replace(old, rules=(*old.rules, rule)))
+        added = new.rules[-1]
+        try:
+            check_rows(
+                connection, replace(new, rules=(added,)), f"SELECT * FROM {old.physical}", self._condition
+            )
+        except OracleError as error:
+            if error.code not in (1, 2290):
+                raise
+            if added.kind == "I":
+                raise OracleError(1452, "cannot CREATE UNIQUE INDEX; duplicate keys found") from None
+            code, words = (
+                (2299, "duplicate keys found") if error.code == 1 else (2293, "check constraint violated")
+            )
+            raise OracleError(code, f"cannot validate ({new.owner}.{added.name}) - {words}") from None
+        self._catalogue.store(connection, new)
+        return old, new
+
+    def _alter_columns(
+        self, connection: duckdb.DuckDBPyConnection, change: AlterColumns
+    ) -> tuple[Table, Table]:
+        """Build the table anew with other columns; rules, keys and indexes on a dropped or renamed column are refused."""
+        old = self._existing(change.owner, change.table)
+        self._refuse_used(connection, old, change)
+        values = {column.name: quote(column.name) for column in old.columns}
+        columns = [column for column in old.columns if column.name not in change.dropped]
+        if change.renamed:
+            before, after = change.renamed
+            values[after] = quote(before)
+            columns = [replace(column, name=after) if column.name == before else column for column in columns]
+        for column in change.added:
+            value = self._default(column)
+            if not column.nullable and value.type is None and self._has_rows(connection, old):
+                raise OracleError(1758, "table must be empty to add mandatory (NOT NULL) column")
+            values[column.name] = ex.stored(value, column.type, column.name)
+            columns.append(column)
+        if len({column.name.upper() for column in columns}) != len(columns):
+            raise OracleError(1430 if change.added else 957, "column being added already exists in table"
+                              if change.added else "duplicate column name")  # fmt: skip
+        new = replace(old, columns=tuple(columns))
+        connection.execute(f"ALTER TABLE {old.physical} RENAME TO {quote('old ' + old.name)}")
+        kept = f"{quote(old.owner)}.{quote('old ' + old.name)}"
+        self._make(connection, new)
+        listed = ", ".join(values[column.name] for column in columns)
+        connection.execute(f"INSERT INTO {new.physical} SELECT {listed} FROM {kept}")
+        connection.execute(f"DROP TABLE {kept}")
+        self._catalogue.store(connection, new)
+        return old, new
+
+    def _has_rows(self, connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
+        return bool(connection.execute(f"SELECT 1 FROM {table.physical} LIMIT 1").fetchall())
+
+    def _refuse_used(self, connection: duckdb.DuckDBPyConnection, table: Table, change: AlterColumns) -> None:
+        gone = [*change.dropped, *([change.renamed[0]] if change.renamed else [])]
+        used = {*table.primary_key, *(name for rule in table.rules for name in rule.columns)}
+        indexed = connection.execute(
+            "SELECT unnest(column_names) FROM fakeoracle.all_indexes WHERE owner = ? AND table_name = ?",
+            [table.owner, table.name],
+        ).fetchall()
+        for name in gone:
+            if table.column(name) is None:
+                raise OracleError(904, f'"{name}": invalid identifier')
+            if name in used or (name,) in indexed:
+                raise unsupported("dropping or renaming a column of a key, constraint or index")
+        if change.dropped and len(change.dropped) == len(table.columns):
+            raise OracleError(12983, "cannot drop all columns in a table")
+
+    def _comment(self, connection: duckdb.DuckDBPyConnection, change: Comment) -> tuple[Table, Table]:
+        table = self._existing(change.owner, change.table)
+        if change.column and table.column(change.column) is None:
+            raise OracleError(904, f'"{change.column}": invalid identifier')
+        place = [table.owner, table.name, change.column]
+        connection.execute(
+            "DELETE FROM fakeoracle.comments WHERE owner = ? AND table_name = ? AND column_name = ?", place
+        )
+        if change.text:
+            connection.execute("INSERT INTO fakeoracle.comments VALUES (?, ?, ?, ?)", [*place, change.text])
         return table, table
 
     def _existing(self, owner: str, name: str, place: int = 0) -> Table:
@@ -82,15 +205,21 @@ class Definitions:
             raise OracleError(955, "name is already used by an existing object")
         if self._catalogue.clash(table.owner, table.name):
             raise unsupported("two tables whose names differ only by case")
-        columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
-        if table.primary_key:
-            columns.append(f"PRIMARY KEY ({', '.join(map(quote, table.primary_key))})")
-        connection.execute(f"CREATE TABLE {table.physical} ({', '.join(columns)})")
+        self._make(connection, table)
+        check_rows(
+            connection, table, f"SELECT * FROM {table.physical}", self._condition
+        )  # its conditions are sound
         for column in table.columns:
             if column.default is not None:
                 ex.stored(self._default(column), column.type, column.name)
         self._catalogue.store(connection, table)
         return table
+
+    def _make(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
+        if table.primary_key:
+            columns.append(f"PRIMARY KEY ({', '.join(map(quote, table.primary_key))})")
+        connection.execute(f"CREATE TABLE {table.physical} ({', '.join(columns)})")
 
     def _create_index(
         self, connection: duckdb.DuckDBPyConnection, change: CreateIndex
@@ -105,6 +234,8 @@ class Definitions:
         ).fetchone()
         if there and there[0]:
             raise OracleError(955, "name is already used by an existing object")
+        if change.unique:
+            return self._add_rule(connection, table, Rule(change.name, "I", change.columns))
         connection.execute(
             "INSERT INTO fakeoracle.all_indexes VALUES (?, ?, ?, ?, 'NONUNIQUE')",
             [change.owner, change.name, table.name, list(change.columns)],

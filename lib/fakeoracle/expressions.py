@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from .catalogue import literal
+from .dictionary import literal
 from .errors import OracleError, unsupported
 from .types import DATE, MOST_PRECISION, NUMBER, OracleType, text_type
 from .values import encode_number, number_text, parse_number

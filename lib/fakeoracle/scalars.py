@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from . import expressions as ex
 from . import formats, number_formats
-from .catalogue import literal
+from .dictionary import literal
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .scopes import CALL, Expressions, Scope

@@ -119,4 +119,5 @@ def only(node: exp.Expr, *allowed: str) -> None:
     """Refuse a node that carries anything but `allowed`."""
     for key, value in node.args.items():
         if value not in (None, False, []) and key not in allowed:
-            raise unsupported(f"{key.strip('_').upper()} in {node.key.upper()}")
+            what = "FOR UPDATE" if key == "locks" else key.strip("_").upper()
+            raise unsupported(f"{what} in {node.key.upper()}")

@@ -185,6 +185,9 @@ def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
 def _calls(found: list[Token]) -> dict[int, str]:
     """Return the new texts of tokens, by place: of the names of scalar functions, and of the clauses inside their brackets."""
     replaced: dict[int, str] = {}
+    for place in range(len(found) - 2):
+        if [token.text for token in found[place : place + 3]] == ["(", "+", ")"]:
+            replaced.update({place: "(+)", place + 1: "", place + 2: ""})
     for place, (token, following) in enumerate(itertools.pairwise(found)):
         before = found[place - 1].text.upper() if place else ""
         if token.kind != "word" or following.text != _OPENING or before in (".", "INTO", "TABLE"):

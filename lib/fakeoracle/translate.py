@@ -18,7 +18,8 @@ from sqlglot import exp
 
 from . import aggregates, conditions, dates, rownum
 from . import expressions as ex
-from .catalogue import Catalogue, Table, literal, quote
+from .catalogue import Catalogue, Table, quote
+from .dictionary import literal
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .scalars import called, choice, user_id
@@ -120,8 +121,9 @@ class Translator:
             self._with(tree.args["with_"], scope)
         source, kept = self._from(tree, scope)
         where, limit = self._where(kept, scope)
-        if limit is not None or rownum.mentioned(
-            *tree.expressions, tree.args.get("order"), tree.args.get("group")
+        if limit is not None or (
+            not scope.pseudo
+            and rownum.mentioned(*tree.expressions, tree.args.get("order"), tree.args.get("group"))
         ):
             source = self._numbered(source, where, limit, scope)
             where = ""
@@ -248,6 +250,7 @@ class Translator:
             sources[scope.relations[-1].name] = sql
         if len(sources) != len(nodes):
             raise unsupported("(+) where two tables of the FROM clause have one name")
+        rest = [part for part in kept if not _marked(part)]
         joins: dict[str, list[exp.Expr]] = {}
         partners: dict[str, set[str]] = {}
         for part in [part for part in kept if _marked(part)]:
@@ -267,7 +270,7 @@ class Translator:
                 text += f" LEFT JOIN {sources[name]} ON {on}"
                 next(relation for relation in scope.relations if relation.name == name).make_optional()
                 placed.append(name)
-        return text, [part for part in kept if not _marked(part)]
+        return text, rest
 
     def _marked_sides(self, part: exp.Expr, scope: Scope) -> tuple[str, set[str]]:
         """Return the table that a condition marks with (+), and the other tables it names."""
@@ -606,7 +609,7 @@ class Translator:
             return aggregate(node, self, scope)
         function = self._nodes.get(type(node))
         if function is None:
-            raise unsupported(node.key.upper())
+            raise unsupported(node.sql_name() if isinstance(node, exp.Func) else node.key.upper())
         only(node, *_ARGUMENTS.get(type(node), ("this", "expression")))
         return function(node, scope)
 
