@@ -89,9 +89,9 @@ def listagg(node: exp.GroupConcat, within: Expressions, scope: Scope) -> Expr:
 
 def window(node: exp.Window, within: Expressions, scope: Scope) -> Expr:
     """A function OVER a window."""
-    only(node, "this", "partition_by", "order", "over", "spec")
     if str(node.args.get("over")) != "OVER":
         raise unsupported(str(node.args.get("over")))
+    only(node, "this", "partition_by", "order", "over", "spec")
     function, order = node.this, node.args.get("order")
     parts = []
     if node.args.get("partition_by"):

@@ -235,7 +235,7 @@ def _to_char(call: Call) -> Expr:
     value = call.value(0)
     if len(call) == 3:
         raise unsupported("TO_CHAR with NLS parameters")
-    if len(call) == 1:
+    if len(call) == 1 or value.type is None:
         return replace(ex.as_text(value), bind=None)
     if value.is_datetime:
         return _date_text(call, value)
