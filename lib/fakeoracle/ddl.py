@@ -31,6 +31,15 @@ class CreateTable:
 
 
 @dataclass(frozen=True)
+class CreateAs:
+    """CREATE TABLE ... AS query."""
+
+    owner: str
+    name: str
+    query: str
+
+
+@dataclass(frozen=True)
 class CreateIndex:
     """CREATE [UNIQUE] INDEX; one that is not unique is kept in the dictionary only."""
 
@@ -92,7 +101,7 @@ class OnTable:
     place: int
 
 
-Change = CreateTable | CreateIndex | AddKey | AddRule | AlterColumns | Comment | OnTable
+Change = CreateTable | CreateAs | CreateIndex | AddKey | AddRule | AlterColumns | Comment | OnTable
 
 
 @dataclass
@@ -206,10 +215,11 @@ class DdlParser:
 
     # --- statements --------------------------------------------------------------------------------------------------
 
-    def _create_table(self) -> CreateTable:
+    def _create_table(self) -> CreateTable | CreateAs:
         owner, name, _ = self._qualified()
         if self._peek().upper == "AS":
-            raise unsupported("CREATE TABLE AS SELECT")
+            self._take()
+            return CreateAs(owner, name, self._stmt.text[self._peek().start :])
         self._expect("(")
         definition = _Definition()
         while True:

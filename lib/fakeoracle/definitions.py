@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import duckdb
+from sqlglot import exp
 
 from . import expressions as ex
 from .catalogue import Catalogue, Column, Rule, Table, quote
@@ -16,6 +17,7 @@ from .ddl import (
     AlterColumns,
     Change,
     Comment,
+    CreateAs,
     CreateIndex,
     CreateTable,
     OnTable,
@@ -25,13 +27,16 @@ from .ddl import (
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .rules import Condition, check_rows
+from .scopes import OutColumn, Query, identifier
 from .transaction import Transaction
+from .types import NUMBER
 
 
 class Definitions:
     """Changes the catalogue, and DuckDB's tables with it.
 
-    `default` gives the value of a column's DEFAULT, `condition` translates the condition of a CHECK.
+    `default` gives the value of a column's DEFAULT, `condition` translates the condition of a CHECK, `query` parses and
+    translates a query, and finds the table of one that reads nothing else.
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class Definitions:
         catalogue: Catalogue,
         default: Callable[[Column], Expr],
         condition: Condition,
+        query: Callable[[str], tuple[exp.Expr, Query, Table | None]],
     ) -> None:
         self._transaction = transaction
         self._catalogue = catalogue
         self._default = default
         self._condition = condition
+        self._query = query
 
     def run(self, change: Change) -> None:
         """Do DDL: what was pending is committed first, then the change in a transaction of its own."""
@@ -65,6 +72,8 @@ class Definitions:
     ) -> tuple[Table | None, Table | None]:
         if isinstance(change, CreateTable):
             return None, self._create(connection, ruled(change.table))
+        if isinstance(change, CreateAs):
+            return None, self._create_as(connection, change)
         if isinstance(change, CreateIndex):
             return self._create_index(connection, change)
         if isinstance(change, AddKey):
@@ -215,6 +224,28 @@ class Definitions:
         self._catalogue.store(connection, table)
         return table
 
+    def _create_as(self, connection: duckdb.DuckDBPyConnection, change: CreateAs) -> Table:
+        """CREATE TABLE ... AS: names, types and explicit NOT NULL of plain columns are taken over."""
+        tree, query, source = self._query(change.query)
+        items = tree.expressions
+        plain = len(items) != len(query.columns)  # all columns by *
+        columns = []
+        for number, out in enumerate(query.columns):
+            item = None if plain else items[number]
+            inner = item.this if isinstance(item, exp.Alias) else item
+            is_column = plain or isinstance(inner, (exp.Column, exp.Star))
+            if not (is_column or isinstance(item, exp.Alias)):
+                raise OracleError(998, "must name this expression with a column alias")
+            name = identifier(inner.this) if isinstance(inner, exp.Column) and source else out.name
+            columns.append(_taken_over(out, source, name if is_column else None))
+        table = self._create(connection, Table(change.owner, change.name, tuple(columns)))
+        values = [
+            ex.stored(Expr(f"q.c{n}", out.type, out.expr.decimal), column.type, column.name)
+            for n, (out, column) in enumerate(zip(query.columns, columns, strict=True), 1)
+        ]
+        connection.execute(f"INSERT INTO {table.physical} SELECT {', '.join(values)} FROM ({query.sql}) AS q")
+        return table
+
     def _make(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         columns = [f"{quote(column.name)} {column.type.storage}" for column in table.columns]
         if table.primary_key:
@@ -257,3 +288,18 @@ class Definitions:
         connection.execute(f"ALTER TABLE {old.physical} ADD PRIMARY KEY ({key})")
         self._catalogue.store(connection, new)
         return old, new
+
+
+def _taken_over(out: OutColumn, source: Table | None, name: str | None) -> Column:
+    """Return the column that CREATE TABLE ... AS makes; `name` is that of the plain column it is selected from."""
+    if out.type is None:
+        raise OracleError(1723, "zero-length columns are not allowed")
+    if name is None:
+        if out.type.is_text:
+            raise unsupported("CREATE TABLE AS SELECT of a text that is no plain column (its length)")
+        return Column(out.name, NUMBER if out.type.is_number else out.type)
+    origin = source.column(name) if source else None
+    if origin is None and not out.nullable:
+        raise unsupported("CREATE TABLE AS SELECT of a NOT NULL column from anything but one table")
+    explicit = origin is not None and source is not None and name not in source.primary_key
+    return Column(out.name, out.type, nullable=out.nullable or not explicit)

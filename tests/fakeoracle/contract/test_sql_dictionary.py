@@ -94,6 +94,21 @@ def test_columns_are_described_with_length_precision_and_default(table, cursor):
     ]  # fmt: skip
 
 
+def test_a_table_is_made_of_a_query(goods, cursor, one):
+    cursor.execute(
+        f"create table made as select g.id as key, u, x, n * 2 as twice, sysdate as moment from {goods} g"
+    )
+    try:
+        assert one("select key, u, x, twice from made") == (1, "a", 2, 2)
+        sql = "select column_name, data_type, data_precision, data_length, nullable from user_tab_columns where table_name = 'MADE' order by column_id"
+        assert cursor.execute(sql).fetchall() == [
+            ("KEY", "NUMBER", 5, 22, "Y"), ("U", "VARCHAR2", None, 5, "Y"), ("X", "NUMBER", None, 22, "N"),
+            ("TWICE", "NUMBER", None, 22, "Y"), ("MOMENT", "DATE", None, 7, "Y"),
+        ]  # fmt: skip
+    finally:
+        cursor.execute("drop table made")
+
+
 def test_comments_are_kept_and_go_with_the_table(table, cursor, one):
     name = table("a number, b number")
     cursor.execute(f"comment on table {name} is 'What''s sold'")
@@ -133,6 +148,7 @@ def test_columns_are_added_dropped_and_renamed_with_their_rows(table, cursor, on
         ("create table nosuch (a number, check (zz > 1))", 904), ("create table nosuch (a date check (a > sysdate))", 2436), ("create table nosuch (a number, unique (b))", 904),
         ("create table nosuch (a number check (a in (select 1 from dual)))", 2251), ("drop index nosuch", 1418), ("comment on table nosuch is 'x'", 942),
         ("alter table {t} modify (u varchar2(10))", 3001), ("alter table {t} drop column n", 3001), ("alter table {t} drop constraint goods_un", 3001), ("drop index goods_un", 2429),
+        ("create table nosuch as select n + 1 from {t}", 998), ("create table nosuch as select null n from {t}", 1723), ("create table nosuch as select upper(u) u from {t}", 3001),
         ("alter table {t} add constraint p primary key (x)", 2260), ("comment on column {t}.zz is 'x'", 904), ("savepoint s", 3001),
     ],
 )  # fmt: skip
