@@ -21,6 +21,7 @@ from .scopes import CALL, Expressions, Scope
 from .types import DATE, NUMBER, OracleType, text_type
 
 _INTEGER = (19, 0)
+_BIGINT_DIGITS = 18
 _TIMESTAMP_9 = OracleType("TIMESTAMP", scale=9)
 _OPEN_FORMAT = 255  # bytes that a TO_CHAR whose format is not written in the SQL is described with
 
@@ -408,7 +409,7 @@ def _at_digit(name: str, value: Expr, digits: Expr) -> Expr:
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 _OF_NUMBERS = {
-    "MOD": ("number_mod", 2), "REMAINDER": ("number_remainder", 2), "POWER": ("number_power", 2),
+    "REMAINDER": ("number_remainder", 2), "POWER": ("number_power", 2),
     "CEIL": ("number_ceil", 1), "FLOOR": ("number_floor", 1), "SQRT": ("number_sqrt", 1),
 }  # fmt: skip
 
@@ -423,6 +424,20 @@ def _of_numbers(call: Call) -> Expr:
 
 for _name, (_, _count) in _OF_NUMBERS.items():
     FUNCTIONS[_name] = _Function(_of_numbers, _count, _count)
+
+
+@_function("MOD", least=2, most=2)
+def _mod(call: Call) -> Expr:
+    """MOD has the sign of the dividend, and is the dividend for a divisor of zero."""
+    left, right = ex.as_number(call.value(0)), ex.as_number(call.value(1))
+    nullable = left.nullable or right.nullable
+    if all(
+        side.decimal and side.decimal[1] == 0 and side.decimal[0] <= _BIGINT_DIGITS for side in (left, right)
+    ):
+        first, second = f"CAST({left.sql} AS BIGINT)", f"CAST({right.sql} AS BIGINT)"
+        sql = f"CASE WHEN {second} = 0 THEN {first} ELSE {first} % {second} END"
+        return Expr(f"CAST({sql} AS DECIMAL(18, 0))", NUMBER, (18, 0), nullable=nullable)
+    return Expr(f"number_mod({ex.as_blob(left).sql}, {ex.as_blob(right).sql})", NUMBER, nullable=nullable)
 
 
 @_function("ABS", least=1, most=1)
@@ -466,17 +481,24 @@ def _trim(call: Call) -> Expr:
 @_function("SUBSTR", least=2, most=3)
 def _substr(call: Call) -> Expr:
     text, start = call.text(0), call.whole(1)
-    if len(call) == 2:
-        if isinstance(start.constant, Decimal) and start.constant >= 0:
-            return _text(f"nullif(substring({text.sql}, {max(int(start.constant), 1)}), '')", _size(text))
+    length = call.whole(2) if len(call) > 2 else None
+    if isinstance(start.constant, Decimal) and (length is None or isinstance(length.constant, Decimal)):
+        return _cut(text, int(start.constant), None if length is None else int(length.constant or 0))
+    if length is None:
         return _text(f"text_from({text.sql}, {start.sql})", _size(text))
-    length = call.whole(2)
-    known = isinstance(length.constant, Decimal)
-    size = min(_size(text), 4 * max(int(length.constant or 0), 0)) if known else _size(text)
-    if known and isinstance(start.constant, Decimal) and start.constant >= 0 and length.constant >= 1:  # type: ignore[operator]
-        at, count = max(int(start.constant), 1), int(length.constant or 0)
-        return _text(f"nullif(substring({text.sql}, {at}, {count}), '')", size)
-    return _text(f"text_part({text.sql}, {start.sql}, {length.sql})", max(size, 1))
+    return _text(f"text_part({text.sql}, {start.sql}, {length.sql})", _size(text))
+
+
+def _cut(text: Expr, start: int, length: int | None) -> Expr:
+    """SUBSTR where the place and the length are written in the SQL: DuckDB's own, except where a text is too short."""
+    if length is not None and length < 1:
+        return _text("CAST(NULL AS VARCHAR)", 1)
+    tail = "" if length is None else f", {length}"
+    size = _size(text) if length is None else min(_size(text), 4 * length)
+    if start >= 0:
+        return _text(f"nullif(substring({text.sql}, {max(start, 1)}{tail}), '')", size)
+    cut = f"substring({text.sql}, length({text.sql}) - {-start - 1}{tail})"
+    return _text(f"CASE WHEN length({text.sql}) >= {-start} THEN {cut} END", size)
 
 
 @_function("SUBSTRB", least=2, most=3)
