@@ -80,7 +80,7 @@ def add_months(moment: datetime.datetime, months: int) -> datetime.datetime:
 
 
 def plus_months(moment: datetime.datetime, months: int) -> datetime.datetime:
-    """DATE + INTERVAL ... MONTH: ORA-01839 where the month has no such day (SQL Language Reference, "Datetime/Interval Arithmetic")."""
+    """DATE + INTERVAL ... MONTH: ORA-01839 where the month has no such day (same reference, "Interval Arithmetic")."""
     year, month = _months_later(_gregorian(moment), months)
     if moment.day > _month_length(year, month):
         raise OracleError(1839, "date not valid for month specified")

@@ -121,10 +121,8 @@ class Translator:
             self._with(tree.args["with_"], scope)
         source, kept = self._from(tree, scope)
         where, limit = self._where(kept, scope)
-        if limit is not None or (
-            not scope.pseudo
-            and rownum.mentioned(*tree.expressions, tree.args.get("order"), tree.args.get("group"))
-        ):
+        counted = (*tree.expressions, *(tree.args.get(part) for part in ("order", "group", "having")))
+        if limit is not None or rownum.mentioned(*counted):
             source = self._numbered(source, where, limit, scope)
             where = ""
         columns = self._select_list(tree, scope)
@@ -229,12 +227,15 @@ class Translator:
             raise unsupported("CONNECT BY of anything but LEVEL <= n on DUAL")
         only(connect, "connect")
         bound = ex.as_number(self.expression(test.right, scope))
-        if not bound.decimal:
-            raise unsupported("CONNECT BY LEVEL compared with this kind of number")
-        count = f"floor({bound.sql})" if operator == "<=" else f"ceil({bound.sql}) - 1"
+        if operator == "<=":
+            count = f"floor({bound.sql})" if bound.decimal else f"number_whole(number_floor({bound.sql}))"
+        else:
+            count = (
+                f"ceil({bound.sql})" if bound.decimal else f"number_whole(number_ceil({bound.sql}))"
+            ) + " - 1"
         dual = self._source(start, scope, optional=False)
         alias = self.new_alias()
-        scope.pseudo["LEVEL"] = scope.pseudo["ROWNUM"] = f"{alias}.n"
+        scope.pseudo["LEVEL"] = f"{alias}.n"
         rows = f"range(1, CAST(greatest(coalesce({count}, 0), 1) AS BIGINT) + 1)"
         return f"{dual} CROSS JOIN (SELECT range AS n FROM {rows}) AS {alias}"
 
@@ -437,7 +438,7 @@ class Translator:
         """Return the WHERE clause and, taken out of it, the limit that ROWNUM sets."""
         texts, limits = [], []
         for part in kept:
-            found = [] if scope.pseudo else rownum.limits(part, self, scope)
+            found = rownum.limits(part, self, scope)
             limits += found
             if not found:
                 texts.append(self.condition(part, scope))
@@ -451,6 +452,9 @@ class Translator:
             for place, (name, expr) in enumerate(relation.columns):
                 listed.append(f"{expr.sql} AS c{len(listed)}")
                 relation.columns[place] = (name, replace(expr, sql=f"{alias}.c{len(listed) - 1}"))
+        if "LEVEL" in scope.pseudo:
+            listed.append(f"{scope.pseudo['LEVEL']} AS level")
+            scope.pseudo["LEVEL"] = f"{alias}.level"
         scope.pseudo["ROWNUM"] = f"{alias}.n"
         clause = "" if limit is None else f" LIMIT {limit}"
         return f"(SELECT {', '.join(listed)} FROM {source} {where}{clause}) AS {alias}"

@@ -80,6 +80,8 @@ def test_conditions_keep_oracles_rows(shop, cursor, condition, expected):
         ("select id from {a} where 2 >= rownum and id > 1", [2, 3]), ("select id from {a} where rownum = 2", []), ("select id from {a} where rownum < 2.5 and rownum <= 3", [1, 2]),
         ("select id from {a} where rownum <= null", []), ("select rownum from {a} where rownum <= 2", [1, 2]), ("select level from dual connect by level <= 3", [1, 2, 3]),
         ("select level * 2, rownum from dual connect by level < 3", [(2, 1), (4, 2)]), ("select count(*) from dual connect by level <= 0", [1]),
+        ("select count(*) from dual connect by level <= date '2025-01-03' - date '2025-01-01' + 1", [3]),
+        ("select level, rownum from dual where level > 1 connect by level <= 3", [(2, 1), (3, 2)]), ("select level from dual where rownum <= 2 connect by level <= 3", [1, 2]),
         ("select id from {a} order by k fetch first 1 row with ties", [1, 4]), ("select id from {a} order by id fetch first 30 percent rows only", [1, 2]),
         ("select id from {a} order by id offset 1 row fetch next 2 rows only", [2, 3]), ("select id from {a} order by id offset 3 rows", [4]),
         ("select id from {a} order by k nulls first, id desc fetch first 2 rows with ties", [3, 4]), ("select distinct k from {a} order by k fetch first 50 percent rows only", ["x", "y"]),
