@@ -151,7 +151,13 @@ class CachingSession:
             return self._change(stmt, binds)
         if self._aside or self._settings or self._session.in_transaction or _volatile(stmt):
             return self._session.run(sql, binds)
-        key = (sql, tuple((bind.kind, tuple(bind.values)) for bind in binds), self._user, self.schema, self.time_zone)
+        key = (
+            sql,
+            tuple((bind.kind, tuple(bind.values)) for bind in binds),
+            self._user,
+            self.schema,
+            self.time_zone,
+        )
         found = self._cache.find(key)
         if found:
             return found
