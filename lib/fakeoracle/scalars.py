@@ -128,6 +128,7 @@ def call_named(name: str, nodes: list[Any], within: Expressions, scope: Scope) -
 
 
 def _converted(call: Call) -> Expr:
+    """A function of `conversions`, which works on translated values."""
     function, _, _ = conversions.FUNCTIONS[call.name]
     return function(*(call.value(place) for place in range(len(call))))
 

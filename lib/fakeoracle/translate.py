@@ -843,8 +843,8 @@ class Translator:
 
 
 def _same_group(left: str, right: str) -> bool:
-    """Tell whether UNION and its like put values of two kinds together."""
-    return left == right or {left, right} in ({"number", "binary"}, {"text", "clob"})
+    """Tell whether UNION and its like put values of two kinds together: of one group only (SQL Language Reference)."""
+    return left == right or {left, right} == {"number", "binary"}
 
 
 def _place(number: int, columns: list[OutColumn]) -> str:
