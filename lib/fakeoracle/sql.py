@@ -184,6 +184,8 @@ def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
     return "".join(parts), moves
 
 
+# the function that stands for CAST, and what the names of those for clocks begin with
+CAST, CLOCK = "FAKEORACLE_CAST", "FAKEORACLE_"
 _CLOCKS = ("SYSTIMESTAMP", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE")
 _BINARY = {"F": "TO_BINARY_FLOAT", "D": "TO_BINARY_DOUBLE"}
 
@@ -191,38 +193,36 @@ _BINARY = {"F": "TO_BINARY_FLOAT", "D": "TO_BINARY_DOUBLE"}
 def _spelled(found: list[Token]) -> dict[int, str]:
     """Return the new texts of tokens, by place, where Oracle has a spelling that sqlglot does not know.
 
-    That is binary literals, AT LOCAL, the clocks (as functions) and the types of CAST (as FAKEORACLE_CAST(value, 'type')).
+    That is binary literals, AT LOCAL, the clocks (as functions) and CAST with its type (as a function of value and 'type').
     """
     replaced: dict[int, str] = {}
     for at, token in enumerate(found):
         before, after = found[at - 1].upper if at else "", found[at + 1].text if at + 1 < len(found) else ""
         text = token.text
-        if token.upper == "CAST" and after == _OPENING:
-            replaced[at] = "FAKEORACLE_CAST"
-        elif token.kind == "number" and text[-1].upper() in _BINARY:
+        if token.kind == "number" and text[-1].upper() in _BINARY:
             replaced[at] = f"{_BINARY[text[-1].upper()]}('{text[:-1]}')"
         elif token.kind == "word" and token.upper in _CLOCKS and before != ".":
-            replaced[at] = f"FAKEORACLE_{token.upper}" + ("" if after == _OPENING else "()")
+            replaced[at] = f"{CLOCK}{token.upper}" + ("" if after == _OPENING else "()")
         elif token.upper == "LOCAL" and before == "AT":
             replaced[at] = "TIME ZONE SESSIONTIMEZONE"
-    for at, end in _casts(found):
+    for name, at, end in _casts(found):
         named = " ".join(part.text for part in found[at + 1 : end]).replace("'", "''")
-        replaced.update(dict.fromkeys(range(at + 1, end), "") | {at: f", '{named}'"})
+        replaced.update(dict.fromkeys(range(at + 1, end), "") | {name: CAST, at: f", '{named}'"})
     return replaced
 
 
-def _casts(found: list[Token]) -> Iterator[tuple[int, int]]:
-    """Return, for each CAST(value AS type), the places of AS and of the closing bracket."""
-    opened: list[tuple[bool, int]] = []  # whether it is a CAST's, and where its AS is
+def _casts(found: list[Token]) -> Iterator[tuple[int, int, int]]:
+    """Return, for each CAST(value AS type), the places of its name, of AS and of the closing bracket."""
+    opened: list[tuple[int, int]] = []  # the places of what stands before the bracket, and of its AS
     for at, token in enumerate(found):
-        if token.text == "(":
-            opened.append((at > 0 and found[at - 1].upper == "CAST", 0))
-        elif token.upper == "AS" and opened and opened[-1][0]:
-            opened[-1] = (True, at)
-        elif token.text == ")" and opened:
-            cast, place = opened.pop()
-            if cast and place:
-                yield place, at
+        if token.text == _OPENING:
+            opened.append((at - 1, 0))
+        elif token.upper == "AS" and opened:
+            opened[-1] = (opened[-1][0], at)
+        elif token.text == _CLOSING and opened:
+            name, place = opened.pop()
+            if place and name >= 0 and found[name].upper == "CAST":
+                yield name, place, at
 
 
 def _calls(found: list[Token]) -> dict[int, str]:

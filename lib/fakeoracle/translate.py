@@ -24,7 +24,7 @@ from .errors import OracleError, unsupported
 from .expressions import Expr
 from .scalars import call_named, called, choice, user_id
 from .scopes import CALL, OutColumn, Query, Relation, Scope, identifier, only
-from .sql import Statement
+from .sql import CAST, CLOCK, Statement
 from .types import DATE, NUMBER, ROWID, ZONED, text_type
 from .undo import Moment, as_of
 
@@ -118,7 +118,7 @@ class Translator:
         if len(items) != len(query.columns) or len(headings) != len(items):
             return query
         named = [
-            column if isinstance(item, (exp.Alias, exp.Column)) else replace(column, name=heading)
+            column if isinstance(item, (exp.Alias, exp.Column, exp.Star)) else replace(column, name=heading)
             for column, item, heading in zip(query.columns, items, headings, strict=True)
         ]
         return replace(query, columns=named)
@@ -712,7 +712,7 @@ class Translator:
         raise OracleError(904, f"{shown}: invalid identifier", self._stmt.place(first))
 
     def _call(self, node: exp.Anonymous, scope: Scope) -> Expr:
-        if str(node.this).upper() == "FAKEORACLE_CAST":
+        if str(node.this).upper() == CAST:
             value, named = node.expressions
             return conversions.cast(self.expression(value, scope), type_named(str(named.this)))
         return called(node, self, scope)
@@ -863,7 +863,18 @@ def _is_current_scn(node: exp.Column) -> bool:
 
 
 def _unnamed(node: exp.Expr) -> str:
-    return re.sub(r"\s", "", node.sql(dialect="oracle")).upper().replace(CALL.upper(), "")
+    """Return the name of a column that is an expression: its text, without what was rewritten for the parser."""
+    written = node.transform(_as_written).sql(dialect="oracle")
+    text = re.sub(r"\s", "", written).upper().replace(CALL.upper(), "")
+    return re.sub(rf"{CLOCK}(\w+?)(\(\)|(?=\())", r"\1", text)
+
+
+def _as_written(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Anonymous) and str(node.this).upper() == CAST:
+        value, named = node.expressions
+        typed = exp.Alias(this=value.transform(_as_written), alias=exp.Var(this=named.this))
+        return exp.Anonymous(this="CAST", expressions=[typed])
+    return node
 
 
 def _direction(node: exp.Ordered) -> str:

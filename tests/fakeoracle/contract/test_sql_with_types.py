@@ -186,3 +186,18 @@ def test_kinds_of_number_meet_in_a_union_but_texts_and_lobs_do_not(kept, cursor)
         (1.0,),
     ]
     assert code_of(cursor, f"select c from {kept} union all select 'x' from {kept}") == 1790
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("select * from (select cast(a.id as number(3)) from {} a)", ["CAST(A.IDASNUMBER(3))"]),
+        ("select cast(cast(id as varchar2(5)) as number(4, 1)), systimestamp from {}", ["CAST(CAST(IDASVARCHAR2(5))ASNUMBER(4,1))", "SYSTIMESTAMP"]),
+        ("select * from (select cast(cast(id as varchar2(5)) as number(4, 1)), systimestamp, upper('x') from {})",
+         ["CAST(CAST(IDASVARCHAR2(5))ASNUMBER(4,1))", "SYSTIMESTAMP", "UPPER('X')"]),
+        ("select * from (select localtimestamp(3) from {})", ["LOCALTIMESTAMP(3)"]), ("select * from (select n from {})", ["N"]),
+    ],
+)  # fmt: skip
+def test_columns_are_named_as_they_are_written(kept, cursor, query, names):
+    cursor.execute(query.format(kept))
+    assert [column[0] for column in cursor.description] == names
