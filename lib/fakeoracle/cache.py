@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -157,6 +158,7 @@ class CachingSession:
             self._user,
             self.schema,
             self.time_zone,
+            _today(),
         )
         found = self._cache.find(key)
         if found:
@@ -207,6 +209,11 @@ class CachingSession:
     def close(self) -> None:
         """Roll back and let go."""
         self._session.close()
+
+
+def _today() -> datetime.date:
+    """Return the day, which decides what TO_DATE makes of a text without a month or a century."""
+    return datetime.datetime.now(datetime.UTC).date()
 
 
 def _volatile(stmt: Statement) -> bool:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from . import dictionary
+from .dictionary import View
 from .profiles import DEFAULT_PROFILE, Profile
-from .types import DATE, NUMBER, OracleType, text_type
+from .types import OracleType
 
 _TABLES = """
 CREATE SCHEMA IF NOT EXISTS fakeoracle;
@@ -26,6 +28,10 @@ CREATE TABLE IF NOT EXISTS fakeoracle.all_tab_columns (
     data_default VARCHAR, data_length INTEGER, char_length INTEGER, shown_type VARCHAR);
 CREATE TABLE IF NOT EXISTS fakeoracle.all_indexes (
     owner VARCHAR, index_name VARCHAR, table_name VARCHAR, column_names VARCHAR[], uniqueness VARCHAR);
+CREATE TABLE IF NOT EXISTS fakeoracle.rules (
+    owner VARCHAR, table_name VARCHAR, name VARCHAR, kind VARCHAR, column_names VARCHAR[], condition VARCHAR);
+CREATE TABLE IF NOT EXISTS fakeoracle.comments (
+    owner VARCHAR, table_name VARCHAR, column_name VARCHAR, text VARCHAR);
 """
 PRIVILEGES = frozenset(["V$DATABASE", "DBMS_FLASHBACK", "FLASHBACK", "SELECT ANY TABLE"])
 """What can be revoked: a view, a package, AS OF on the tables of others, and these tables altogether."""
@@ -46,6 +52,16 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A rule its rows must keep: kind U (unique constraint), I (unique index) or C (check, with its condition)."""
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
 class Table:
     """A table; `primary_key` holds column names, `constraint` the name of that key."""
 
@@ -54,11 +70,17 @@ class Table:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
     constraint: str = ""
+    rules: tuple[Rule, ...] = ()
 
     @property
     def physical(self) -> str:
         """The table's name in DuckDB, quoted."""
         return f"{quote(self.owner)}.{quote(self.name)}"
+
+    @property
+    def listed(self) -> str:
+        """Its columns for a select list in DuckDB; `*` would also give those that no client sees."""
+        return ", ".join(quote(column.name) for column in self.columns)
 
     @property
     def number(self) -> int:
@@ -78,22 +100,9 @@ class Table:
         return replace(self, columns=kept, primary_key=columns, constraint=constraint)
 
 
-@dataclass(frozen=True)
-class View:
-    """A dictionary view: its columns with the DuckDB expression of each, and what it selects from."""
-
-    columns: tuple[tuple[str, OracleType, str], ...]
-    source: str
-
-
 def quote(name: str) -> str:
     """Return a DuckDB identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return a DuckDB string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass
@@ -121,11 +130,24 @@ class Catalogue:
         for owner, table, name, kind, length, precision, scale, used, nullable, default in rows:
             column_type = OracleType(kind, precision, scale, length, used == "C")
             columns.setdefault((owner, table), []).append(Column(name, column_type, nullable, default))
+        rules: dict[tuple[str, str], list[Rule]] = {}
+        found = connection.execute(
+            "SELECT owner, table_name, name, kind, column_names, condition FROM fakeoracle.rules"
+        )
+        for owner, name, rule, kind, names, condition in found.fetchall():
+            rules.setdefault((owner, name), []).append(Rule(rule, kind, tuple(names), condition))
         tables = connection.execute(
             "SELECT owner, table_name, primary_key, constraint_name FROM fakeoracle.all_tables"
         )
         for owner, name, key, constraint in tables.fetchall():
-            table = Table(owner, name, tuple(columns[owner, name]), tuple(key), constraint)
+            table = Table(
+                owner,
+                name,
+                tuple(columns[owner, name]),
+                tuple(key),
+                constraint,
+                tuple(rules.get((owner, name), ())),
+            )
             self._tables[owner, name] = table
 
     def revoke(self, revoked: Mapping[str, Collection[str]]) -> None:
@@ -148,6 +170,10 @@ class Catalogue:
         """Return a table by its exact name."""
         return self._tables.get((owner, name))
 
+    def tables(self, owner: str) -> list[Table]:
+        """Return all tables of a user."""
+        return [table for table in self._tables.values() if table.owner == owner]
+
     def clash(self, owner: str, name: str) -> Table | None:
         """Return a table whose name differs by case at most: DuckDB cannot keep both."""
         wanted = (owner, name.upper())
@@ -160,6 +186,16 @@ class Catalogue:
             "INSERT INTO fakeoracle.all_tables VALUES (?, ?, NULL, ?, ?)",
             [table.owner, table.name, list(table.primary_key), table.constraint],
         )
+        for rule in table.rules:
+            row: list[object] = [
+                table.owner,
+                table.name,
+                rule.name,
+                rule.kind,
+                list(rule.columns),
+                rule.condition,
+            ]
+            connection.execute("INSERT INTO fakeoracle.rules VALUES (?, ?, ?, ?, ?, ?)", row)
         for number, column in enumerate(table.columns, 1):
             kind = column.type
             used = ("C" if kind.in_chars else "B") if kind.is_text else None
@@ -186,7 +222,7 @@ class Catalogue:
 
     def erase(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         """Remove a table from the side tables; the caller's transaction decides."""
-        for side in ("all_tables", "all_tab_columns"):
+        for side in ("all_tables", "all_tab_columns", "rules"):
             connection.execute(
                 f"DELETE FROM fakeoracle.{side} WHERE owner = ? AND table_name = ?", [table.owner, table.name]
             )
@@ -201,78 +237,4 @@ class Catalogue:
 
     def view(self, name: str, schema: str) -> View | None:
         """Return a dictionary view (or DUAL) by name, as the owner of `schema` sees it."""
-        if name == "DUAL":
-            return View((("DUMMY", text_type(1), "'X'"),), "(SELECT 1)")
-        mine = f"owner = {literal(schema)}"
-        if name in ("ALL_TABLES", "USER_TABLES", "DBA_TABLES"):
-            return _of("all_tables", name, mine, _TABLE_COLUMNS)
-        if name in (
-            "ALL_TAB_COLUMNS",
-            "USER_TAB_COLUMNS",
-            "DBA_TAB_COLUMNS",
-            "ALL_TAB_COLS",
-            "USER_TAB_COLS",
-        ):
-            return _of("all_tab_columns", name, mine, _COLUMN_COLUMNS)
-        if name in ("ALL_INDEXES", "USER_INDEXES"):
-            return _of("all_indexes", name, mine, _INDEX_COLUMNS)
-        if name == "V$VERSION":
-            banner = literal(self.profile.banner)
-            return View((("BANNER", text_type(80), banner), ("CON_ID", NUMBER, "0")), "(SELECT 1)")
-        if name == "V$DATABASE":
-            return View(_DATABASE, "(SELECT 1)")
-        if name == "PRODUCT_COMPONENT_VERSION":
-            return View(_product(self.profile), "(SELECT 1)")
-        return None
-
-
-_NAME = text_type(128)
-_DATABASE = (
-    ("NAME", text_type(9), "'FAKE'"),
-    ("OPEN_MODE", text_type(20), "'READ WRITE'"),
-    ("DATABASE_ROLE", text_type(16), "'PRIMARY'"),
-    ("CURRENT_SCN", NUMBER, "current_scn()"),
-)
-_TABLE_COLUMNS = (
-    ("OWNER", _NAME, "owner"),
-    ("TABLE_NAME", _NAME, "table_name"),
-    ("NUM_ROWS", NUMBER, "NULL"),
-    ("LAST_ANALYZED", DATE, "NULL"),
-)
-_COLUMN_COLUMNS = (
-    ("OWNER", _NAME, "owner"),
-    ("TABLE_NAME", _NAME, "table_name"),
-    ("COLUMN_NAME", _NAME, "column_name"),
-    ("DATA_TYPE", _NAME, "shown_type"),
-    ("DATA_LENGTH", NUMBER, "data_length"),
-    ("DATA_PRECISION", NUMBER, "data_precision"),
-    ("DATA_SCALE", NUMBER, "data_scale"),
-    ("NULLABLE", text_type(1), "CASE WHEN nullable THEN 'Y' ELSE 'N' END"),
-    ("COLUMN_ID", NUMBER, "column_id"),
-    ("CHAR_LENGTH", NUMBER, "char_length"),
-    ("CHAR_USED", text_type(1), "char_used"),
-)
-_INDEX_COLUMNS = (
-    ("OWNER", _NAME, "owner"),
-    ("INDEX_NAME", _NAME, "index_name"),
-    ("TABLE_NAME", _NAME, "table_name"),
-    ("UNIQUENESS", text_type(9), "uniqueness"),
-)
-
-
-def _of(side: str, name: str, mine: str, columns: tuple[tuple[str, OracleType, str], ...]) -> View:
-    if name.startswith("USER_"):
-        kept = tuple(column for column in columns if column[0] != "OWNER")
-        return View(kept, f"(SELECT * FROM fakeoracle.{side} WHERE {mine})")
-    return View(columns, f"fakeoracle.{side}")
-
-
-def _product(profile: Profile) -> tuple[tuple[str, OracleType, str], ...]:
-    """The columns of PRODUCT_COMPONENT_VERSION."""
-    values = {
-        "PRODUCT": f"{profile.product} ",
-        "VERSION": profile.release,
-        "VERSION_FULL": profile.version_full,
-        "STATUS": "Production",
-    }
-    return tuple((name, text_type(80), literal(value)) for name, value in values.items())
+        return dictionary.view(name, schema, sorted(self.users), self.service, self.profile)

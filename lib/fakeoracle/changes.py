@@ -16,9 +16,11 @@ from .binds import BindColumn, bind_column, bind_parameter, bind_values
 from .catalogue import Column, Table, quote
 from .errors import OracleError, unsupported
 from .expressions import Expr
+from .rules import check_rows, condition_of
+from .scopes import Scope, identifier, only
 from .sql import Statement, statement
 from .transaction import Transaction
-from .translate import Scope, Translator, identifier, only
+from .translate import Translator
 from .types import OracleType
 from .undo import MADE, keep_old_rows
 
@@ -38,6 +40,7 @@ class Changes:
         self._transaction = transaction
         self._translator = translator
         self._open = open_connection
+        self._condition = condition_of(translator)
 
     def run(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], executions: int) -> list[int]:
         """Do the change once for each execution; return the rows each affected."""
@@ -151,10 +154,12 @@ class Changes:
             connection.register("new_rows", rows)
             try:
                 _check_keys(connection, table)
-                names = ", ".join(quote(column.name) for column in table.columns)
+                listed = ", ".join(f"c{n} AS {quote(c.name)}" for n, c in enumerate(table.columns, 1))
+                there = f"SELECT {table.listed} FROM {table.physical}"
+                check_rows(connection, table, f"SELECT {listed} FROM new_rows", self._condition, others=there)
                 number = self._transaction.number
                 connection.execute(
-                    f"INSERT INTO {table.physical} ({names}, {MADE}) SELECT *, {number} FROM new_rows"
+                    f"INSERT INTO {table.physical} ({table.listed}, {MADE}) SELECT *, {number} FROM new_rows"
                 )
                 self._transaction.changed(rows.num_rows)
             finally:
@@ -184,6 +189,7 @@ class Changes:
             _checked(table, columns, rows)
             connection.register("new_rows", rows)
             try:
+                self._check_update(connection, table, columns)
                 sets = ", ".join(
                     f"{quote(column.name)} = n.c{number}" for number, column in enumerate(columns, 1)
                 )
@@ -196,6 +202,23 @@ class Changes:
                 with contextlib.suppress(duckdb.Error):
                     connection.unregister("new_rows")
         return self._transaction.changed(rows.num_rows)
+
+    def _check_update(
+        self, connection: duckdb.DuckDBPyConnection, table: Table, columns: list[Column]
+    ) -> None:
+        """Check the table's rules as `new_rows` would leave it."""
+        if not table.rules:
+            return
+        places = {column.name: number for number, column in enumerate(columns, 1)}
+        listed = ", ".join(
+            (f"n.c{places[c.name]}" if c.name in places else f"t.{quote(c.name)}") + f" AS {quote(c.name)}"
+            for c in table.columns
+        )
+        after = f"SELECT {listed} FROM {table.physical} AS t JOIN new_rows AS n ON t.rowid = n.place"
+        others = (
+            f"SELECT {table.listed} FROM {table.physical} WHERE rowid NOT IN (SELECT place FROM new_rows)"
+        )
+        check_rows(connection, table, after, self._condition, others=others, changed=columns)
 
     def _delete(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], row: int) -> int:
         only(tree, "this", "where", "hint")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
 from . import expressions as ex
 from . import moments
-from .catalogue import literal
+from .dictionary import literal
 from .errors import OracleError, unsupported
 from .expressions import Expr
 from .types import (
@@ -26,17 +26,6 @@ from .types import (
 
 _LONGEST_RAW = 2000
 _LONGEST_NATIONAL = 2000
-
-
-def call(name: str, arguments: Sequence[Expr]) -> Expr | None:
-    """Return the function's result; None for a function that is not here, ORA-00909 for too few or too many arguments."""
-    known = _FUNCTIONS.get(name)
-    if known is None:
-        return None
-    function, least, most = known
-    if not least <= len(arguments) <= most:
-        raise OracleError(909, "invalid number of arguments")
-    return function(*arguments)
 
 
 def constant(name: str) -> Expr | None:
@@ -211,7 +200,7 @@ def _to_binary(kind: OracleType) -> Callable[[Expr], Expr]:
     return lambda value: ex.as_binary_number(value, kind)
 
 
-def nanvl(value: Expr, other: Expr) -> Expr:
+def _nanvl(value: Expr, other: Expr) -> Expr:
     """Return NANVL: the other value in place of not-a-number."""
     kind = ex.common_binary([value, other])
     if kind is None:
@@ -251,7 +240,7 @@ def _empty(kind: OracleType, text: str) -> Callable[[], Expr]:
     return lambda: Expr(text, kind, nullable=False)
 
 
-_FUNCTIONS: dict[str, tuple[Callable[..., Expr], int, int]] = {
+FUNCTIONS: dict[str, tuple[Callable[..., Expr], int, int]] = {
     "HEXTORAW": (_hex_to_raw, 1, 1),
     "RAWTOHEX": (_raw_to_hex, 1, 1),
     "UTL_RAW.LENGTH": (_raw_length, 1, 1),
@@ -261,6 +250,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Expr], int, int]] = {
     "TO_BINARY_FLOAT": (_to_binary(BINARY_FLOAT), 1, 1),
     "TO_BINARY_DOUBLE": (_to_binary(BINARY_DOUBLE), 1, 1),
     "TO_NCHAR": (_to_nchar, 1, 1),
+    "NANVL": (_nanvl, 2, 2),
     "TO_CLOB": (_to_lob(CLOB), 1, 1),
     "TO_NCLOB": (_to_lob(NCLOB), 1, 1),
     "TO_BLOB": (_to_lob(BLOB), 1, 1),

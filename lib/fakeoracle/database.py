@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from . import functions
 from .binds import BindColumn, bind_parameter, bind_values
-from .catalogue import Catalogue
+from .catalogue import Catalogue, Table
 from .changes import Changes
 from .ddl import DdlParser
 from .definitions import Definitions
@@ -21,9 +21,11 @@ from .expressions import Expr
 from .moments import session_zone, zone_offset
 from .profiles import DEFAULT_PROFILE, Profile
 from .results import ResultSet
+from .rules import condition_of
+from .scopes import Query
 from .sql import Statement, statement
 from .transaction import Transaction
-from .translate import Query, Translator
+from .translate import Translator
 from .ttc import Described
 from .undo import Undo
 
@@ -89,7 +91,12 @@ class DatabaseSession:
         self._transaction = Transaction(database.connection, database.undo)
         self._changes = Changes(self._transaction, self._translator, database.connection)
         self._definitions = Definitions(
-            self._transaction, database.catalogue, database.undo, self._changes.default
+            self._transaction,
+            database.catalogue,
+            database.undo,
+            self._changes.default,
+            condition_of(self._translator),
+            self._parsed,
         )
         self._plans: dict[Any, Query] = {}
 
@@ -182,6 +189,18 @@ class DatabaseSession:
     def _translator(self, stmt: Statement, binds: Sequence[Expr]) -> Translator:
         session_zone.set(self._zone)
         return Translator(stmt, self._catalogue, self.schema, self._user, binds, self.client)
+
+    def _parsed(self, text: str) -> tuple[exp.Expr, Query, Table | None]:
+        """Parse and translate a query without binds; the table is that of a query that reads nothing else."""
+        stmt = statement(text)
+        if stmt.verb != "SELECT":
+            raise OracleError(928, "missing SELECT keyword")
+        tree = stmt.tree()
+        translator = self._translator(stmt, [])
+        query = translator.top(tree)
+        start = None if tree.args.get("joins") or tree.args.get("with_") else tree.args.get("from_")
+        alone = start is not None and isinstance(start.this, exp.Table)
+        return tree, query, translator.find_table(start.this, must=False) if alone and start else None
 
     def _plan(self, stmt: Statement, binds: Sequence[BindColumn]) -> Query:
         shapes = tuple(column.shape() for column in binds)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .catalogue import Column, Table
+from .catalogue import Column, Rule, Table
 from .errors import OracleError, unsupported
-from .sql import Statement, Token, statement
+from .sql import Statement, Token, statement, tokens
 from .types import LOCAL, ZONED, OracleType, declared
 
 _CONSTRAINT_STATES = ("ENABLE", "VALIDATE", "RELY", "INITIALLY", "IMMEDIATE", "DEFERRABLE", "NOT")
@@ -21,6 +21,10 @@ _STORAGE_WORDS = (
     "SEGMENT",
 )
 _COLUMN_ENDS = (",", ")")
+_NOT_IN_CHECK = frozenset(
+    ["SYSDATE", "USER", "UID", "ROWNUM", "ROWID", "SYSTIMESTAMP", "CURRENT_DATE", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP",
+     "SESSIONTIMEZONE", "DBTIMEZONE"]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,24 @@ class CreateTable:
 
 
 @dataclass(frozen=True)
+class CreateAs:
+    """CREATE TABLE ... AS query."""
+
+    owner: str
+    name: str
+    query: str
+
+
+@dataclass(frozen=True)
 class CreateIndex:
-    """CREATE [UNIQUE] INDEX; kept in the dictionary only, except that a unique one is refused."""
+    """CREATE [UNIQUE] INDEX; one that is not unique is kept in the dictionary only."""
 
     owner: str
     name: str
     table_owner: str
     table: str
     columns: tuple[str, ...]
+    unique: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,38 @@ class AddKey:
 
 
 @dataclass(frozen=True)
+class AddRule:
+    """ALTER TABLE ... ADD [CONSTRAINT name] UNIQUE (columns) or CHECK (condition)."""
+
+    owner: str
+    table: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class AlterColumns:
+    """ALTER TABLE ... ADD columns, DROP COLUMN, or RENAME COLUMN (`renamed` holds the old name and the new)."""
+
+    owner: str
+    table: str
+    added: tuple[Column, ...] = ()
+    dropped: tuple[str, ...] = ()
+    renamed: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Comment:
+    """COMMENT ON TABLE (`column` is empty) or COLUMN."""
+
+    owner: str
+    table: str
+    column: str
+    text: str
+
+
+@dataclass(frozen=True)
 class OnTable:
-    """DROP TABLE, TRUNCATE TABLE, DROP INDEX or COMMENT; `verb` says which."""
+    """DROP TABLE, TRUNCATE TABLE or DROP INDEX; `verb` says which."""
 
     verb: str
     owner: str
@@ -61,7 +105,7 @@ class OnTable:
     place: int
 
 
-Change = CreateTable | CreateIndex | AddKey | OnTable
+Change = CreateTable | CreateAs | CreateIndex | AddKey | AddRule | AlterColumns | Comment | OnTable
 
 
 @dataclass
@@ -69,6 +113,7 @@ class _Definition:
     columns: list[Column] = field(default_factory=list)
     key: tuple[str, ...] = ()
     constraint: str = ""
+    rules: list[Rule] = field(default_factory=list)
 
 
 class DdlParser:
@@ -88,7 +133,8 @@ class DdlParser:
         if (verb, what) == ("CREATE", "INDEX"):
             return self._create_index()
         if (verb, what) == ("CREATE", "UNIQUE"):
-            raise unsupported("CREATE UNIQUE INDEX (declare a PRIMARY KEY)")
+            self._expect("INDEX")
+            return replace(self._create_index(), unique=True)
         if (verb, what) == ("DROP", "TABLE"):
             change = self._on("DROP TABLE")
             if self._accept("CASCADE"):
@@ -174,26 +220,23 @@ class DdlParser:
 
     # --- statements --------------------------------------------------------------------------------------------------
 
-    def _create_table(self) -> CreateTable:
+    def _create_table(self) -> CreateTable | CreateAs:
         owner, name, _ = self._qualified()
         if self._peek().upper == "AS":
-            raise unsupported("CREATE TABLE AS SELECT")
+            self._take()
+            return CreateAs(owner, name, self._stmt.text[self._peek().start :])
         self._expect("(")
         definition = _Definition()
         while True:
-            if self._peek().upper in ("CONSTRAINT", "PRIMARY"):
+            if self._at_constraint():
                 self._table_constraint(definition)
-            elif self._peek().upper in ("UNIQUE", "FOREIGN", "CHECK") and self._peek(1).text == "(":
-                raise unsupported(f"{self._peek().upper} constraints")
-            elif self._peek().upper == "FOREIGN":
-                raise unsupported("FOREIGN KEY constraints")
             else:
                 definition.columns.append(self._column(definition))
             if not self._accept(","):
                 break
         self._expect(")")
         self._storage()
-        table = Table(owner, name, tuple(definition.columns))
+        table = Table(owner, name, tuple(definition.columns), rules=tuple(definition.rules))
         names = [column.name for column in table.columns]
         if len({column.upper() for column in names}) != len(names):
             raise OracleError(957, "duplicate column name")
@@ -227,6 +270,12 @@ class DdlParser:
             elif self._accept("PRIMARY"):
                 self._expect("KEY")
                 definition.key, definition.constraint = (name,), constraint
+            elif self._accept("UNIQUE"):
+                definition.rules.append(Rule(constraint, "U", (name,)))
+            elif self._accept("CHECK"):
+                definition.rules.append(Rule(constraint, "C", (name,), self._condition()))
+            elif self._accept("REFERENCES"):
+                raise unsupported("FOREIGN KEY constraints")
             elif not self._accept("NULL", "ENABLE"):
                 raise unsupported(f"{self._peek().upper} in a column declaration")
         return Column(name, kind, nullable, default)
@@ -260,20 +309,53 @@ class DdlParser:
         start, depth = self._peek().start, 0
         while self._peek().kind != "end":
             token = self._peek()
-            ends = token.text in _COLUMN_ENDS or token.upper in ("NOT", "CONSTRAINT", "PRIMARY", "NULL")
+            ends = token.text in _COLUMN_ENDS or token.upper in (
+                "NOT",
+                "CONSTRAINT",
+                "PRIMARY",
+                "NULL",
+                "UNIQUE",
+                "CHECK",
+            )
             if depth == 0 and ends and token.start != start:
                 break
             depth += (token.text == "(") - (token.text == ")")
             self._at += 1
         return self._stmt.text[start : self._peek().start].strip()
 
+    def _at_constraint(self) -> bool:
+        """Tell whether a constraint of the table follows, not a column of that name."""
+        token, after = self._peek(), self._peek(1)
+        if token.kind != "word":
+            return False
+        return token.upper in ("CONSTRAINT", "PRIMARY", "FOREIGN") or (
+            token.upper in ("UNIQUE", "CHECK") and after.text == "("
+        )
+
     def _table_constraint(self, definition: _Definition) -> None:
         constraint = self._identifier() if self._accept("CONSTRAINT") else ""
-        if not self._accept("PRIMARY"):
-            raise unsupported(f"{self._peek().upper} constraints")
-        self._expect("KEY")
-        definition.key, definition.constraint = self._names(), constraint
+        if self._accept("PRIMARY"):
+            self._expect("KEY")
+            definition.key, definition.constraint = self._names(), constraint
+        elif self._accept("UNIQUE"):
+            definition.rules.append(Rule(constraint, "U", self._names()))
+        elif self._accept("CHECK"):
+            definition.rules.append(Rule(constraint, "C", (), self._condition()))
+        else:
+            raise unsupported(f"{self._peek().upper} KEY constraints")
         self._constraint_state()
+
+    def _condition(self) -> str:
+        """Return the text of a condition in brackets, without them."""
+        start, depth = self._peek().start, 0
+        self._expect("(")
+        depth = 1
+        while depth:
+            token = self._take()
+            if token.kind == "end":
+                raise OracleError(907, "missing right parenthesis", token.start)
+            depth += (token.text == "(") - (token.text == ")")
+        return self._stmt.text[start + 1 : token.start].strip()
 
     def _constraint_state(self) -> None:
         if self._accept("USING"):
@@ -298,34 +380,84 @@ class DdlParser:
         self._storage()
         return CreateIndex(owner, name, table_owner, table, tuple(columns))
 
-    def _alter_table(self) -> AddKey:
+    def _alter_table(self) -> Change:
         owner, table, _ = self._qualified()
+        if self._accept("DROP"):
+            return self._drop_columns(owner, table)
+        if self._accept("RENAME"):
+            self._expect("COLUMN")
+            old = self._identifier()
+            self._expect("TO")
+            change = AlterColumns(owner, table, renamed=(old, self._identifier()))
+            self.expect_end()
+            return change
         if not self._accept("ADD"):
             raise unsupported(f"ALTER TABLE {self._peek().upper}")
+        return self._add_to_table(owner, table)
+
+    def _add_to_table(self, owner: str, table: str) -> Change:
         definition = _Definition()
         bracket = self._accept("(")
-        if self._peek().upper not in ("CONSTRAINT", "PRIMARY"):
-            raise unsupported("ALTER TABLE ADD of anything but a primary key")
-        self._table_constraint(definition)
+        if self._at_constraint():
+            self._table_constraint(definition)
+        else:
+            definition.columns.append(self._column(definition))
+            while bracket and self._accept(","):
+                definition.columns.append(self._column(definition))
         if bracket:
             self._expect(")")
         self.expect_end()
+        if definition.columns:
+            if definition.key or definition.rules:
+                raise unsupported("ALTER TABLE ADD of a column with a constraint other than NOT NULL")
+            return AlterColumns(owner, table, added=tuple(definition.columns))
+        if definition.rules:
+            return AddRule(owner, table, definition.rules[0])
         return AddKey(owner, table, definition.key, definition.constraint)
 
-    def _comment(self) -> OnTable:
+    def _drop_columns(self, owner: str, table: str) -> AlterColumns:
+        if self._accept("COLUMN"):
+            names: tuple[str, ...] = (self._identifier(),)
+        elif self._peek().text == "(":
+            names = self._names()
+        else:
+            raise unsupported(f"ALTER TABLE DROP {self._peek().upper}")
+        self.expect_end()
+        return AlterColumns(owner, table, dropped=names)
+
+    def _comment(self) -> Comment:
         what = self._word()
         if what not in ("TABLE", "COLUMN"):
             raise unsupported(f"COMMENT ON {what}")
         names = [self._identifier()]
         while self._accept("."):
             names.append(self._identifier())
-        if what == "COLUMN":
-            names.pop()
+        column = names.pop() if what == "COLUMN" else ""
         self._expect("IS")
-        self._take()
+        token = self._take()
+        if token.kind != "string" or not token.text.startswith("'"):
+            raise OracleError(1780, "string literal required", token.start)
         self.expect_end()
         owner = names[0] if len(names) > 1 else self._schema
-        return OnTable("COMMENT", owner, names[-1], 0)
+        return Comment(owner, names[-1], column, token.text[1:-1].replace("''", "'"))
+
+
+def ruled(table: Table) -> Table:
+    """Return the table with a name for every rule and the columns of every CHECK; ORA-00904 for columns it has not."""
+    rules = []
+    for number, rule in enumerate(table.rules, 1):
+        columns = rule.columns
+        if rule.kind == "C":
+            named = [token.name for token in tokens(rule.condition or "") if token.kind in ("word", "quoted")]
+            columns = tuple(column.name for column in table.columns if column.name in named)
+            if "SELECT" in named:
+                raise OracleError(2251, "subquery not allowed here")
+            if not _NOT_IN_CHECK.isdisjoint(named):
+                raise OracleError(2436, "date or system variable wrongly specified in CHECK constraint")
+        if rule.kind != "C":
+            _check_unique(table, columns)
+        rules.append(replace(rule, name=rule.name or f"SYS_C_{table.name}_{number}", columns=columns))
+    return replace(table, rules=tuple(rules))
 
 
 def type_named(text: str) -> OracleType:
@@ -340,6 +472,11 @@ def keyed(table: Table, columns: tuple[str, ...], constraint: str) -> Table:
     """Return the table with its primary key; ORA-00904 for a column it has not, ORA-02260 for a second key."""
     if table.primary_key:
         raise OracleError(2260, "table can have only one primary key")
+    _check_unique(table, columns)
+    return table.with_key(columns, constraint or f"SYS_C_{table.name}_PK")
+
+
+def _check_unique(table: Table, columns: tuple[str, ...]) -> None:
     for name in columns:
         column = table.column(name)
         if column is None:
@@ -347,4 +484,3 @@ def keyed(table: Table, columns: tuple[str, ...], constraint: str) -> Table:
         if column.type.is_lob or column.type.name == ZONED:
             what = "LOB" if column.type.is_lob else "TIME/TIMESTAMP WITH TIME ZONE"
             raise OracleError(2329, f"column of datatype {what} cannot be unique or a primary key")
-    return table.with_key(columns, constraint or f"SYS_C_{table.name}_PK")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from . import moments
-from .catalogue import literal
+from .dictionary import literal
 from .errors import OracleError, unsupported
 from .expr import NULL as NULL  # noqa: PLC0414 - expressions are found here
 from .expr import Expr as Expr  # noqa: PLC0414

@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from . import rowwise
 from .errors import OracleError, unsupported
 from .types import MOST_PRECISION
 from .values import (
@@ -60,6 +61,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
     _add(connection, "rowid_parse", _each(parse_rowid, pa.int64()), ["VARCHAR"], "BIGINT")
     _add(connection, "raw_parse", _each(parse_raw, pa.binary()), ["VARCHAR"], "BLOB")
     _add(connection, "utf16", utf16_from_text, ["VARCHAR"], "BLOB")
+    rowwise.register(connection)
 
 
 def _add(

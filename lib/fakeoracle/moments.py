@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -119,6 +120,24 @@ def clock(value: Expr) -> Expr:
     return replace(value, sql=micros(wall_nanos(value)), type=TIMESTAMP, constant=None, bind=None)
 
 
+def moved(value: Expr, change: Callable[[str], str]) -> Expr:
+    """Return a datetime whose clock is changed by something that keeps fractions of a second, in its own type and offset."""
+    kind = value.type
+    assert kind is not None
+    if not kind.in_nanoseconds:
+        return Expr(change(value.sql), kind, nullable=value.nullable)
+    changed = replace(value, sql=change(clock(value).sql), type=TIMESTAMP)
+    nanos = f"({wall_nanos(changed)} + {wall_nanos(value)} % 1000)"
+    if kind.name == ZONED:
+        offset = offset_minutes(value)
+        return zoned(f"({nanos} - {offset} * {_MINUTE})", offset, digits_of(kind), nullable=value.nullable)
+    return Expr(
+        f"({nanos} - {session_zone.get() * _MINUTE})" if kind.name == LOCAL else nanos,
+        kind,
+        nullable=value.nullable,
+    )
+
+
 def digits_of(kind: OracleType) -> int:
     """Return the digits of a second a datetime type keeps."""
     return 0 if kind.name == "DATE" else 6 if kind.scale is None else kind.scale
@@ -185,7 +204,7 @@ def timestamp_literal(text: str) -> Expr:
     """Return TIMESTAMP 'text'; with an offset it is TIMESTAMP WITH TIME ZONE (SQL Language Reference, "Literals")."""
     match = _LITERAL.fullmatch(text.strip())
     if not match:
-        raise unsupported("a TIMESTAMP literal of this form, or TO_TIMESTAMP")
+        raise unsupported("a TIMESTAMP literal of this form")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     whole = moment(year, month, day, hour, minute, second)
     fraction, offset = match[7] or "", match[8]

@@ -14,6 +14,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from .errors import OracleError, unsupported
+from .scalars import FUNCTIONS
+from .scopes import CALL
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what is refused here anyway
 
@@ -29,6 +31,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OPENING, _CLOSING = "(", ")"
+_CALLED = frozenset(name for name in FUNCTIONS if name.isidentifier()) | {"REGEXP_LIKE"}
+_WITH_DEFAULT = frozenset(name.removesuffix("$DEFAULT") for name in FUNCTIONS if name.endswith("$DEFAULT"))
 _REFUSED = frozenset(
     [
         "MERGE",
@@ -156,17 +160,20 @@ def statement(text: str) -> Statement:
 def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
     """Return the text sqlglot can read, and (place in it, what to add for the place in the original) pairs.
 
-    Each occurrence of a bind gets a name of its own, since Oracle's binds are positional; comments and hints go.
+    Each occurrence of a bind gets a name of its own, since Oracle's binds are positional; comments and hints go; the
+    scalar functions of this package get names that sqlglot does not know, so that it leaves their arguments alone; what
+    it does not know at all is spelled otherwise.
     """
     parts: list[str] = []
     moves: list[tuple[int, int]] = []
     length = number = 0
-    for token, spelling in _spelled(stmt.tokens):
+    replaced = _calls(stmt.tokens) | _spelled(stmt.tokens)
+    for place, token in enumerate(stmt.tokens):
         if parts:
             parts.append(" ")
             length += 1
         moves.append((length, token.start - length))
-        text = spelling
+        text = replaced.get(place, token.text)
         if token.kind == "bind":
             text = f":b{number}"
             number += 1
@@ -177,49 +184,98 @@ def _rewritten(stmt: Statement) -> tuple[str, list[tuple[int, int]]]:
     return "".join(parts), moves
 
 
+# the function that stands for CAST, and what the names of those for clocks begin with
+CAST, CLOCK = "FAKEORACLE_CAST", "FAKEORACLE_"
 _CLOCKS = ("SYSTIMESTAMP", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE")
 _BINARY = {"F": "TO_BINARY_FLOAT", "D": "TO_BINARY_DOUBLE"}
 
 
-def _spelled(found: list[Token]) -> Iterator[tuple[Token, str]]:
-    """Return the tokens with what to write for each, so that sqlglot reads what it does not know.
+def _spelled(found: list[Token]) -> dict[int, str]:
+    """Return the new texts of tokens, by place, where Oracle has a spelling that sqlglot does not know.
 
-    That is binary literals, AT LOCAL, the clocks (as functions) and the types of CAST (as FAKEORACLE_CAST(value, 'type')).
+    That is binary literals, AT LOCAL, the clocks (as functions) and CAST with its type (as a function of value and 'type').
     """
-    casts = dict(_casts(found))
-    skipped = 0
+    replaced: dict[int, str] = {}
     for at, token in enumerate(found):
         before, after = found[at - 1].upper if at else "", found[at + 1].text if at + 1 < len(found) else ""
         text = token.text
-        if at < skipped:
-            continue
-        if at in casts:
-            named = " ".join(part.text for part in found[at + 1 : casts[at]]).replace("'", "''")
-            text = f", '{named}'"
-            skipped = casts[at]
-        elif token.upper == "CAST" and after == "(":
-            text = "FAKEORACLE_CAST"
-        elif token.kind == "number" and text[-1].upper() in _BINARY:
-            text = f"{_BINARY[text[-1].upper()]}('{text[:-1]}')"
+        if token.kind == "number" and text[-1].upper() in _BINARY:
+            replaced[at] = f"{_BINARY[text[-1].upper()]}('{text[:-1]}')"
         elif token.kind == "word" and token.upper in _CLOCKS and before != ".":
-            text = f"FAKEORACLE_{token.upper}" + ("" if after == "(" else "()")
+            replaced[at] = f"{CLOCK}{token.upper}" + ("" if after == _OPENING else "()")
         elif token.upper == "LOCAL" and before == "AT":
-            text = "TIME ZONE SESSIONTIMEZONE"
-        yield token, text
+            replaced[at] = "TIME ZONE SESSIONTIMEZONE"
+    for name, at, end in _casts(found):
+        named = " ".join(part.text for part in found[at + 1 : end]).replace("'", "''")
+        replaced.update(dict.fromkeys(range(at + 1, end), "") | {name: CAST, at: f", '{named}'"})
+    return replaced
 
 
-def _casts(found: list[Token]) -> Iterator[tuple[int, int]]:
-    """Return, for each CAST(value AS type), the places of AS and of the closing bracket."""
-    opened: list[tuple[bool, int]] = []  # whether it is a CAST's, and where its AS is
+def _casts(found: list[Token]) -> Iterator[tuple[int, int, int]]:
+    """Return, for each CAST(value AS type), the places of its name, of AS and of the closing bracket."""
+    opened: list[tuple[int, int]] = []  # the places of what stands before the bracket, and of its AS
     for at, token in enumerate(found):
-        if token.text == "(":
-            opened.append((at > 0 and found[at - 1].upper == "CAST", 0))
-        elif token.upper == "AS" and opened and opened[-1][0]:
-            opened[-1] = (True, at)
-        elif token.text == ")" and opened:
-            cast, place = opened.pop()
-            if cast and place:
-                yield place, at
+        if token.text == _OPENING:
+            opened.append((at - 1, 0))
+        elif token.upper == "AS" and opened:
+            opened[-1] = (opened[-1][0], at)
+        elif token.text == _CLOSING and opened:
+            name, place = opened.pop()
+            if place and name >= 0 and found[name].upper == "CAST":
+                yield name, place, at
+
+
+def _calls(found: list[Token]) -> dict[int, str]:
+    """Return the new texts of tokens, by place: of the names of scalar functions, and of the clauses inside their brackets."""
+    replaced: dict[int, str] = {}
+    for place in range(len(found) - 2):
+        if [token.text for token in found[place : place + 3]] == ["(", "+", ")"]:
+            replaced.update({place: "(+)", place + 1: "", place + 2: ""})
+    for place, (token, following) in enumerate(itertools.pairwise(found)):
+        before = found[place - 1].text.upper() if place else ""
+        if token.kind != "word" or following.text != _OPENING or before in (".", "INTO", "TABLE"):
+            continue
+        if token.upper in _CALLED:
+            replaced[place] = CALL + token.text
+            if token.upper in _WITH_DEFAULT:
+                _default_clause(found, place, replaced)
+            elif token.upper == "VALIDATE_CONVERSION":
+                _as_type(found, place, replaced)
+    return replaced
+
+
+def _inside(found: list[Token], place: int) -> list[int]:
+    """Return the places of the tokens directly inside the brackets of a call."""
+    depth, places = 0, []
+    for at in range(place + 1, len(found)):
+        depth += found[at].text == _OPENING
+        if depth == 1 and found[at].text not in (_OPENING, _CLOSING):
+            places.append(at)
+        depth -= found[at].text == _CLOSING
+        if not depth:
+            break
+    return places
+
+
+def _default_clause(found: list[Token], place: int, replaced: dict[int, str]) -> None:
+    """Turn `x DEFAULT v ON CONVERSION ERROR` into two arguments of a function of its own."""
+    places = _inside(found, place)
+    words = [found[at].upper for at in places]
+    for first, at in enumerate(places):
+        if words[first : first + 3] == ["ON", "CONVERSION", "ERROR"] and "DEFAULT" in words[:first]:
+            replaced[place] = f"{CALL}{found[place].text}$default"
+            replaced[places[words.index("DEFAULT")]] = ","
+            replaced.update(dict.fromkeys((at, *places[first + 1 : first + 3]), ""))
+
+
+def _as_type(found: list[Token], place: int, replaced: dict[int, str]) -> None:
+    """Turn `x AS type` into two arguments."""
+    places = _inside(found, place)
+    words = [found[at].upper for at in places]
+    if "AS" in words and words.index("AS") + 1 < len(places):
+        at = words.index("AS")
+        replaced[places[at]] = ","
+        replaced[places[at + 1]] = f"'{words[at + 1]}'"
 
 
 def _parse(stmt: Statement) -> exp.Expr:

@@ -1,5 +1,6 @@
 """Results served from memory."""
 
+import datetime
 import threading
 
 import oracledb
@@ -115,6 +116,14 @@ def test_what_depends_on_time_or_session_is_not_cached(cache, cursor):
         read(cursor, sql)
         read(cursor, sql)
     assert cache.hits == 0
+
+
+def test_a_new_day_is_another_result_since_dates_may_be_read_by_it(cache, cursor, monkeypatch):
+    sql = "select to_date('7', 'DD') from dual"
+    for day in (1, 1, 2):
+        monkeypatch.setattr("fakeoracle.cache._today", lambda day=day: datetime.date(2024, 5, day))
+        read(cursor, sql)
+    assert cache.hits == 1
 
 
 def test_a_result_that_was_not_read_to_its_end_is_not_cached(cache, cursor):
