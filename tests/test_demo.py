@@ -113,7 +113,7 @@ def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(demo, "_execute", fail)
+    monkeypatch.setattr(demo, "execute", fail)
     assert demo._run(demo._parser().parse_args(["run", "--run-id", "r1", "--outputs", str(tmp_path)])) == 1
     told = capsys.readouterr().err
     assert said in told

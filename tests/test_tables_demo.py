@@ -24,7 +24,8 @@ import polars as pl
 import pytest
 
 from fakeoracle import serve as serve_oracle
-from ora2sf_demo import history, source, targets
+from ora2sf_demo import history, notebooks, source, targets
+from ora2sf_demo.campaign import run_all
 from ora2sf_demo.order import in_order
 from world import PASSWORD, ROOT, SECRET, World, fresh_world
 
@@ -382,6 +383,7 @@ class Done:
     world: World
     outputs: Path
     expected: dict[str, Expected]
+    code: int
 
     def status(self, table: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.outputs / "r" / table / "status.json").read_text())
@@ -391,7 +393,7 @@ class Done:
         return self.outputs / "r" / table / "salesforce" / "logs"
 
 
-def run_notebook(name: str, **parameters: str) -> None:
+def run_cells(name: str, _folder: Path, parameters: dict[str, str], **_: Any) -> None:
     """The cells of a notebook, one after the other, without the seconds that a kernel takes to start."""
     names: dict[str, Any] = {}
     cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
@@ -413,10 +415,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             history.fill(database, tables)
         with fresh_world(oracle, products) as world:
             targets.seed(world.org.url, "demo-client", SECRET)
-            for config in CONFIGS:
-                for name in ("01_extract", "02_upload", "03_reconcile"):
-                    run_notebook(name, run_id="r", table=config.table, outputs=str(outputs))
-            yield Done(world, outputs, expect_all(tables))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(notebooks, "execute", run_cells)
+                code = run_all("r", str(outputs), CONFIGS)
+            yield Done(world, outputs, expect_all(tables), code)
 
 
 def expect_all(tables: dict[str, pl.DataFrame]) -> dict[str, Expected]:
@@ -503,6 +505,63 @@ def test_the_books_balance(done: Done, table: str) -> None:
     assert books["rejected"] == expected.rejected.total()
     assert (books["success"], books["failed"]) == (len(expected.records), len(expected.failed))
     assert books["source"] == books["rejected"] + books["success"] + books["failed"]
+
+
+def test_the_demo_ends_well_and_a_second_time_reads_and_sends_nothing_and_says_the_same(
+    done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert done.code == 0
+    monkeypatch.setattr(notebooks, "execute", lambda *_, **__: pytest.fail("a settled table was run again"))
+    assert run_all("r", str(done.outputs), CONFIGS) == 0
+    told = capsys.readouterr().out
+    assert "The books of every table balance." in told
+    for config in CONFIGS:
+        books = done.status(config.table)
+        numbers = " +".join(f"{books[n]:,}" for n in ("source", "staged", "rejected", "success", "failed"))
+        assert re.search(rf"{config.phase}  {config.table} +{numbers}  {books['state']}\n", told)
+
+
+def test_a_table_that_fails_does_not_stop_the_others_but_those_that_need_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run: list[str] = []
+
+    def execute(name: str, folder: Path, parameters: dict[str, str], **_: Any) -> None:
+        if parameters["table"] == "kps_t_sales_m":
+            raise OSError(28, "No space left")
+        if name == "03_reconcile":
+            state = "does not balance" if parameters["table"] == "kps_t_preinv" else "complete"
+            books = {"step": name, "state": state, "source": 1, "staged": 1}
+            (folder / "status.json").write_text(json.dumps(books))
+            run.append(parameters["table"])
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    assert run_all("r", str(tmp_path), CONFIGS) == 1
+    needing = {"kps_t_sales_md", "kps_t_salespay_md"} | {n for n in TABLES if n.startswith("kps_t_preinv_")}
+    needing -= {"kps_t_preinv_min", "kps_t_preinv_revgua"}
+    assert set(run) == {config.table for config in CONFIGS} - needing - {"kps_t_sales_m"}
+    told = capsys.readouterr()
+    assert "kps_t_sales_m: 01_extract failed: OSError: [Errno 28] No space left" in told.err
+    assert "not run: it needs kps_t_sales_m" in told.out
+    assert f"The books of {len(needing) + 2} table(s) do not balance or are not complete: " in told.out
+
+
+def test_tables_run_by_phase_and_behind_those_they_depend_on() -> None:
+    names = [config.table for config in CONFIGS]
+    assert [config.phase for config in CONFIGS] == sorted(config.phase for config in CONFIGS)
+    for config in CONFIGS:
+        assert all(names.index(needed) < names.index(config.table) for needed in config.depends_on)
+        if config.parent_field:
+            parents = [one.table for one in CONFIGS if one.object == config.parent_field.object]
+            assert list(config.depends_on) == parents
+
+
+def test_every_column_without_a_dictionary_is_marked_as_assumed_and_no_other() -> None:
+    for table in PLANS:
+        config = next(one for one in CONFIGS if one.table == table.lower())
+        known = set(history.published_columns(table))
+        for spec in config.fields:
+            assert spec.assumed == (not set(spec.source) <= known) or spec.field == "Account__c", spec.field
 
 
 def test_the_demo_is_dirty_in_every_way_that_is_expected_of_it(done: Done) -> None:

@@ -93,6 +93,13 @@ def columns(table: str) -> list[str]:
     return [column.split()[0] for column in re.split(r",\s*(?![0-9])", _definition(table)[1])]
 
 
+def published_columns(table: str) -> list[str]:
+    """The columns that the published dictionary gives; the DDL says which it does not."""
+    given = re.search(rf"CREATE TABLE {table} \((.*?)(--|\);)", DDL, re.S)
+    assert given, table
+    return re.findall(r"(\w+) (?:VARCHAR2|CHAR|NUMBER|DATE)", given[1])
+
+
 def _definition(table: str) -> tuple[str, str]:
     """The CREATE TABLE statement, and what stands between its parentheses."""
     plain = re.sub(r"--.*", "", DDL)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import oracledb
 
-from ora2sf_demo import source
+from ora2sf_demo import history, source, targets
 
 SERVICE = "FREEPDB1"
 USER = "TMS"
@@ -43,9 +43,10 @@ password = "{secret}"
 
 
 @contextmanager
-def servers(folder: Path, products: int) -> Iterator[Path]:
+def servers(folder: Path, products: int, lines: int = 0) -> Iterator[Path]:
     """Runs both servers on the state in ``folder`` and yields the connections file.
 
+    The source is filled with that many products and, unless ``lines`` is 0, with a sales history of that many lines.
     Servers that another process started on the same folder are used, not started twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def servers(folder: Path, products: int) -> Iterator[Path]:
         connections.unlink(missing_ok=True)
         with (folder / "servers.lock").open("w") as alive, ExitStack() as running:
             _wait_for_orphans(alive)
-            _start_both(folder, products, connections, running, alive.fileno())
+            _start_both(folder, products, lines, connections, running, alive.fileno())
             try:
                 yield connections
             finally:
@@ -107,7 +108,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _start_both(folder: Path, products: int, connections: Path, running: ExitStack, alive: int) -> None:
+def _start_both(
+    folder: Path, products: int, lines: int, connections: Path, running: ExitStack, alive: int
+) -> None:
     password, secret = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     oracle = running.enter_context(
         _server(
@@ -127,7 +130,7 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
             alive,
         )
     )
-    _fill(oracle["dsn"], password, products)
+    _fill(oracle["dsn"], password, products, lines)
     org = running.enter_context(
         _server(
             ["fakeforce", "--port", "0", "--schema", str(ORG), "--state", str(folder / "org.state")],
@@ -136,6 +139,7 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
             alive,
         )
     )
+    targets.seed(org["url"], "demo-client", secret)
     text = _CONNECTIONS.format(
         host=oracle["host"],
         port=oracle["port"],
@@ -198,11 +202,14 @@ def _last_line(log: Path, begun: int) -> str:
     return f"{lines[-1].strip()} (see {log})" if lines else f"it said nothing ({log})"
 
 
-def _fill(dsn: str, password: str, products: int) -> None:
+def _fill(dsn: str, password: str, products: int, lines: int) -> None:
     with oracledb.connect(user=USER, password=password, dsn=dsn) as database:
         if _filled(database) != products:
             print(f"Filling the source with {products:,} products (once) …", flush=True)
             source.fill(database, source.make(products))
+        if lines and history.lines_in(database) != lines:
+            print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
+            history.fill(database, history.make(lines))
 
 
 def _filled(database: oracledb.Connection) -> int:
