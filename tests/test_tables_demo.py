@@ -412,7 +412,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     with serve_oracle(users={"TMS": PASSWORD}, service="FREEPDB1") as oracle:
         with oracledb.connect(user="TMS", password=PASSWORD, dsn=oracle.dsn) as database:
             source.fill(database, products)
-            history.fill(database, tables)
+            history.fill(database, [tables])
         with fresh_world(oracle, products) as world:
             targets.seed(world.org.url, "demo-client", SECRET)
             with pytest.MonkeyPatch.context() as patch:
@@ -444,7 +444,7 @@ def table(request: pytest.FixtureRequest) -> str:
 
 def test_every_source_table_has_a_table_file_and_every_table_file_an_expectation(done: Done) -> None:
     assert set(TABLES) == set(done.expected)
-    assert set(PLANS) == set(re.findall(r"CREATE TABLE (\w+)", history.DDL))
+    assert set(PLANS) == set(history.TABLES)
 
 
 def test_every_field_of_every_record_equals_what_the_source_says(done: Done, table: str) -> None:
@@ -544,6 +544,23 @@ def test_a_table_that_fails_does_not_stop_the_others_but_those_that_need_it(
     assert "kps_t_sales_m: 01_extract failed: OSError: [Errno 28] No space left" in told.err
     assert "not run: it needs kps_t_sales_m" in told.out
     assert f"The books of {len(needing) + 2} table(s) do not balance or are not complete: " in told.out
+
+
+@pytest.mark.parametrize("lines", [1, 2, 777])
+def test_the_history_has_the_lines_it_was_asked_for_and_is_the_same_for_the_same_seed(lines: int) -> None:
+    made = history.make(lines, seed=9)
+    assert set(made) == set(history.TABLES)
+    assert made["KPS_T_SALES_MD"].height == lines
+    assert all(rows.equals(made[name]) for name, rows in history.make(lines, seed=9).items())
+
+
+def test_a_history_in_parts_numbers_its_sales_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_LINES_AT_ONCE", 400)
+    made = history.make(1_000)
+    numbers = made["KPS_T_SALES_M"]["SALE_NO"]
+    assert made["KPS_T_SALES_MD"].height == 1_000
+    assert made["KPS_T_SALES_MD"]["SALE_NO"].is_in(numbers).mean() > 0.98
+    assert numbers.n_unique() == 2 * (400 * 36_165 // 86_958) + 200 * 36_165 // 86_958
 
 
 def test_tables_run_by_phase_and_behind_those_they_depend_on() -> None:

@@ -1,13 +1,13 @@
 """The demo's sales history: 16 Oracle tables and their rows, as dirty as real ones, the same for the same seed.
 
-Made column by column, so that a million rows take seconds. Columns and types stand in ``history.sql``; the values are
+Made column by column, so that a million rows take seconds, and part by part, so that any number fits into memory. Columns and types stand in ``history.sql``; the values are
 made up. Amounts are exact decimals with up to 10 digits after the point; nothing passes through a float.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 DDL = (Path(__file__).parent / "history.sql").read_text(encoding="utf-8")
+TABLES = tuple(re.findall(r"CREATE TABLE (\w+)", DDL))
 #: The table that is filled last and tells how many lines the history was made for.
 LINES = "KPS_T_SALES_MD"
 #: The columns that name a sale, in its header, its lines and its payments.
@@ -46,6 +47,7 @@ _REMARKS = (
     "remark that is too long เกิน " * 4,  # over 100 characters, under 200 bytes
 )
 _REMARK_WEIGHTS = (40, 15, 15, 10, 10, 8, 2)
+_LINES_AT_ONCE = 250_000  # sales lines that are made at a time
 _ROWS_AT_ONCE = 20_000  # rows that the driver sends at a time
 
 
@@ -68,24 +70,48 @@ class _Sizes:
         return max(100, min(year, int(self.lines * share)))
 
 
-def make(lines: int, seed: int = 1) -> dict[str, pl.DataFrame]:
-    """Every table's rows, for a number of sales lines; columns are in the order of the DDL.
+def parts(lines: int, seed: int = 1) -> Iterator[dict[str, pl.DataFrame]]:
+    """The rows of every table, for a number of sales lines, in parts that fit into memory.
 
     Args:
         lines: rows of KPS_T_SALES_MD.
 
-    Returns:
-        Table name → rows, in the order in which they are to be filled.
+    Yields:
+        Table name → rows, with the columns in the order of the DDL: first the small tables, then the sales, whose
+        headers, lines and payments come together.
     """
-    sizes, rng = _Sizes(lines), np.random.default_rng(seed)
-    tables = _references(rng) | _preinvoices(rng, sizes) | _approvals(rng, sizes)
-    headers = _headers(_Dice(rng, sizes.headers))
-    tables["KPS_T_SALES_M"] = _with_twins(headers, rng)
-    tables["KPS_T_SALESPAY_MD"] = _payments(_Dice(rng, sizes.payments), headers)
-    tables["KPS_T_SALESBANK_MD"] = _slips(_Dice(rng, sizes.small(0.05, 164_120)), headers)
-    tables["KPS_WEB_SALES"] = _web_sales(_Dice(rng, sizes.small(0.02, 13_882)))
-    tables[LINES] = _lines(_Dice(rng, lines), headers)
+    rng, sizes = np.random.default_rng(seed), _Sizes(lines)
+    small = _references(rng) | _preinvoices(rng, sizes) | _approvals(rng, sizes)
+    yield _ordered(small | {"KPS_WEB_SALES": _web_sales(_Dice(rng, sizes.small(0.02, 13_882)))})
+    first = 0
+    for begin in range(0, lines, _LINES_AT_ONCE):
+        part = _Sizes(min(_LINES_AT_ONCE, lines - begin))
+        yield _ordered(_sales(rng, part, first))
+        first += part.headers
+
+
+def make(lines: int, seed: int = 1) -> dict[str, pl.DataFrame]:
+    """The rows of every table as a whole: all that :func:`parts` yields."""
+    made: dict[str, pl.DataFrame] = {}
+    for part in parts(lines, seed):
+        for name, rows in part.items():
+            made[name] = pl.concat([made[name], rows]) if name in made else rows
+    return made
+
+
+def _ordered(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     return {name: rows.select(columns(name)) for name, rows in tables.items()}
+
+
+def _sales(rng: np.random.Generator, sizes: _Sizes, first: int) -> dict[str, pl.DataFrame]:
+    """Sales numbered from ``first``, with what belongs to them."""
+    headers = _headers(_Dice(rng, sizes.headers), first)
+    return {
+        "KPS_T_SALES_M": _with_twins(headers, rng),
+        "KPS_T_SALESPAY_MD": _payments(_Dice(rng, sizes.payments), headers),
+        "KPS_T_SALESBANK_MD": _slips(_Dice(rng, sizes.small(0.002, 164_120)), headers),
+        LINES: _lines(_Dice(rng, sizes.lines), headers),
+    }
 
 
 def columns(table: str) -> list[str]:
@@ -249,7 +275,7 @@ def _references(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
             ("001", 1, "Support", "support@siampos.example"),
             ("001", 2, "บัญชี", "accounts@siampos.example "),
             ("02", 1, "Nobody", "nobody at besttills"),
-            ("ABC", 1, 'The "boss"', "boss@khaidee.co.th"),
+            ("ABC", 1, 'The "boss"', "boss@khaidee.example"),
         ],
         schema=columns("KPS_R_EMAIL_SUPPLIER"),
         orient="row",
@@ -334,13 +360,13 @@ def _with_twins(rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     return pl.concat([twins, rows])
 
 
-def _headers(dice: _Dice) -> pl.DataFrame:
+def _headers(dice: _Dice, begin: int) -> pl.DataFrame:
     shop, day = dice.whole(0, len(SHOPS)), dice.days()
     busy = dice.seldom(0.02)
     shop = np.where(busy, DAILY_SHOP, shop)
     shop[:2] = DAILY_SHOP
     day = pl.Series(np.where(busy, DAILY_DAY, day.to_physical().to_numpy()), dtype=pl.Date)
-    number = _numbered(np.arange(dice.rows), "{:010d}")
+    number = _numbered(np.arange(begin, begin + dice.rows), "{:010d}")
     sales = pl.DataFrame(
         {
             **dice.shops(shop),
@@ -349,7 +375,8 @@ def _headers(dice: _Dice) -> pl.DataFrame:
             "SALE_DATE": dice.day_texts(day),
         }
     )
-    return _confusable(sales).with_columns(
+    sales = sales if begin else _confusable(sales)
+    return sales.with_columns(
         DOC_DATE=dice.moment_texts(),
         CREATE_DATE=dice.moment_texts(),
         TRANS_DATE=dice.moment_texts(),
@@ -484,24 +511,26 @@ def _approvals(rng: np.random.Generator, sizes: _Sizes) -> dict[str, pl.DataFram
     return {"KPS_T_SALES_APPRV": heads, "KPS_T_SALES_APPRV_DETAIL": details}
 
 
-def fill(database: Any, tables: dict[str, pl.DataFrame]) -> None:
-    """Creates and fills the tables through the driver; what stood there before is dropped.
+def fill(database: Any, rows: Iterable[dict[str, pl.DataFrame]]) -> None:
+    """Creates and fills the tables through the driver; what stood in them before is dropped.
 
     Args:
         database: an open ``oracledb`` connection.
-        tables: as :func:`make` gives them; the last one is filled last.
+        rows: as :func:`parts` yields them.
     """
     with database.cursor() as cursor:
         cursor.execute("SELECT TABLE_NAME FROM USER_TABLES")
         there = {name for (name,) in cursor.fetchall()}
-        for table in reversed(tables):
+        for table in TABLES:
             if table in there:
                 cursor.execute(f"DROP TABLE {table} PURGE")
-        for table, rows in tables.items():
+        for table in TABLES:
             cursor.execute(_definition(table)[0])
-            binds = ", ".join(f":{n}" for n in range(1, rows.width + 1))
-            sent = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-            cursor.executemany(f"INSERT INTO {table} VALUES ({binds})", sent, batch_size=_ROWS_AT_ONCE)
+        for part in rows:
+            for table, values in part.items():
+                binds = ", ".join(f":{n}" for n in range(1, values.width + 1))
+                sent = values.to_arrow(compat_level=pl.CompatLevel.oldest())
+                cursor.executemany(f"INSERT INTO {table} VALUES ({binds})", sent, batch_size=_ROWS_AT_ONCE)
             database.commit()
 
 

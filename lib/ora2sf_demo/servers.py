@@ -209,7 +209,7 @@ def _fill(dsn: str, password: str, products: int, lines: int) -> None:
             source.fill(database, source.make(products))
         if lines and history.lines_in(database) != lines:
             print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
-            history.fill(database, history.make(lines))
+            history.fill(database, history.parts(lines))
 
 
 def _filled(database: oracledb.Connection) -> int:
