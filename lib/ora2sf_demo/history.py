@@ -195,29 +195,28 @@ class _Dice:
     def moment_texts(self) -> pl.Series:
         """Local times as text, in the three ways of the source, and a few that nobody can read."""
         moments, chance = self.moments(), self.rng.random(self.rows)
-        bad = self.pick(_BAD_MOMENTS)
-        return pl.select(
-            pl.when(pl.lit(pl.Series(chance < 0.002)))
-            .then(bad)
-            .when(pl.lit(pl.Series(chance < 0.55)))
+        texts = pl.select(
+            pl.when(pl.lit(pl.Series(chance < 0.55)))
             .then(moments.dt.strftime("%d/%m/%Y %H:%M:%S"))
             .when(pl.lit(pl.Series(chance < 0.95)))
             .then(moments.dt.strftime("%Y-%m-%d %H:%M:%S"))
             .otherwise(moments.dt.strftime("%d/%m/%Y"))
         ).to_series()
+        return self._spoiled(texts, _BAD_MOMENTS)
 
     def day_texts(self, days: pl.Series | None = None) -> pl.Series:
         """Days as text, nearly all of them day first, and a few that nobody can read."""
         days = self.days() if days is None else days
-        chance = self.rng.random(self.rows)
-        bad = self.pick(_BAD_DAYS)
-        return pl.select(
-            pl.when(pl.lit(pl.Series(chance < 0.003)))
-            .then(bad)
-            .when(pl.lit(pl.Series(chance < 0.01)))
-            .then(days.dt.strftime("%Y-%m-%d"))
-            .otherwise(days.dt.strftime("%d/%m/%Y"))
-        ).to_series()
+        texts = days.dt.strftime("%d/%m/%Y").zip_with(~self.seldom(0.007), days.dt.strftime("%Y-%m-%d"))
+        return self._spoiled(texts, _BAD_DAYS)
+
+    def _spoiled(self, texts: pl.Series, bad: Sequence[str]) -> pl.Series:
+        """The texts, two in a thousand of them wrong, and in all but tiny tables in each way at least once."""
+        way, wrong = self.whole(0, len(bad)), self.rng.random(self.rows) < 0.002
+        if self.rows >= 50:
+            at = self.rng.choice(self.rows, len(bad), replace=False)
+            wrong[at], way[at] = True, np.arange(len(bad))
+        return texts.zip_with(pl.Series(~wrong), pl.Series(bad).gather(way))
 
     def shops(self, chosen: NDArray[np.int64] | None = None) -> dict[str, pl.Series]:
         """The three columns that name a shop."""
