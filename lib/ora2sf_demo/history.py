@@ -207,7 +207,7 @@ class _Dice:
     def day_texts(self, days: pl.Series | None = None) -> pl.Series:
         """Days as text, nearly all of them day first, and a few that nobody can read."""
         days = self.days() if days is None else days
-        texts = days.dt.strftime("%d/%m/%Y").zip_with(~self.seldom(0.007), days.dt.strftime("%Y-%m-%d"))
+        texts = days.dt.strftime("%d/%m/%Y").zip_with(~self.seldom(0.03), days.dt.strftime("%Y-%m-%d"))
         return self._spoiled(texts, _BAD_DAYS)
 
     def _spoiled(self, texts: pl.Series, bad: Sequence[str]) -> pl.Series:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -47,12 +48,14 @@ def servers(folder: Path, products: int, lines: int = 0) -> Iterator[Path]:
     """Runs both servers on the state in ``folder`` and yields the connections file.
 
     The source is filled with that many products and, unless ``lines`` is 0, with a sales history of that many lines.
-    Servers that another process started on the same folder are used, not started twice.
+    Servers that another process started on the same folder are used, not started twice; a sales history that their
+    source lacks is added.
     """
     folder.mkdir(parents=True, exist_ok=True)
     connections = folder / "connections.toml"
     with (folder / "lock").open("a+", encoding="utf-8") as lock:
         if not _locked_or_served(lock, connections):
+            _add_history(connections, lines)
             yield connections
             return
         connections.unlink(missing_ok=True)
@@ -208,8 +211,25 @@ def _fill(dsn: str, password: str, products: int, lines: int) -> None:
             print(f"Filling the source with {products:,} products (once) …", flush=True)
             source.fill(database, source.make(products))
         if lines and history.lines_in(database) != lines:
-            print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
-            history.fill(database, history.parts(lines))
+            _fill_history(database, lines)
+
+
+def _fill_history(database: oracledb.Connection, lines: int) -> None:
+    print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
+    history.fill(database, history.parts(lines))
+
+
+def _add_history(connections: Path, lines: int) -> None:
+    """Fills a source in use only where it has none: another process may be reading what is there."""
+    if not lines:
+        return
+    found = tomllib.loads(connections.read_text(encoding="utf-8"))["oracle_tms"]
+    dsn = f"{found['host']}:{found['port']}/{found['schema']}"
+    with oracledb.connect(user=found["login"], password=found["password"], dsn=dsn) as database:
+        if not (there := history.lines_in(database)):
+            _fill_history(database, lines)
+        elif there != lines:
+            _say(f"The source in use has {there:,} sales lines, not {lines:,}; it is left as it is.")
 
 
 def _filled(database: oracledb.Connection) -> int:
