@@ -401,7 +401,7 @@ def run_cells(name: str, _folder: Path, parameters: dict[str, str], **_: Any) ->
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), names)
             if "parameters" in cell["metadata"].get("tags", ()):
-                names |= parameters
+                names |= parameters | ({"batch_size": 500} if name == "01_extract" else {})
 
 
 @pytest.fixture(scope="module")
@@ -505,6 +505,19 @@ def test_the_books_balance(done: Done, table: str) -> None:
     assert books["rejected"] == expected.rejected.total()
     assert (books["success"], books["failed"]) == (len(expected.records), len(expected.failed))
     assert books["source"] == books["rejected"] + books["success"] + books["failed"]
+
+
+@pytest.mark.parametrize("table", [config.table for config in CONFIGS if config.parent], indirect=True)
+def test_the_rows_of_one_parent_are_in_one_batch(done: Done, table: str) -> None:
+    (config,) = [one for one in CONFIGS if one.table == table]
+    assert config.parent_field
+    batches = sorted((done.logs(table).parent / "data").glob("*.csv.gz"))
+    assert len(batches) > 1 or done.status(table)["staged"] <= 500
+    seen: Counter[str] = Counter()
+    for batch in batches:
+        rows = csv.DictReader(gzip.decompress(batch.read_bytes()).decode().splitlines(keepends=True))
+        seen.update({row[config.parent_field.header] for row in rows})
+    assert set(seen.values()) == {1}
 
 
 def test_the_demo_ends_well_and_a_second_time_reads_and_sends_nothing_and_says_the_same(
