@@ -20,9 +20,10 @@ def seed(url: str, client_id: str, client_secret: str) -> None:
         RuntimeError: it refuses a record.
     """
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
-    answer = requests.post(f"{url}/services/oauth2/token", data=form, timeout=_SECONDS)
-    answer.raise_for_status()
     with requests.Session() as session:
+        session.trust_env = False  # the org is on this machine: no proxy, no .netrc
+        answer = session.post(f"{url}/services/oauth2/token", data=form, timeout=_SECONDS)
+        answer.raise_for_status()
         session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         tenants = [{"Tenant_Code__c": code, "Name": f"Tenant {code}"} for code in TENANTS]
         _upsert(session, url, "Account", "Tenant_Code__c", tenants)
