@@ -422,8 +422,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
 
 
 def expect_all(tables: dict[str, pl.DataFrame]) -> dict[str, Expected]:
-    shops = {shop for _, shop, _ in history.SHOPS} - {history.CLOSED_SHOP}
-    loaded = {"Store__c": shops, "Account": set(history.TENANTS)}
+    shops = {shop for _, shop, _ in targets.SHOPS} - {targets.CLOSED_SHOP}
+    loaded = {"Store__c": shops, "Account": set(targets.TENANTS)}
     expected: dict[str, Expected] = {}
     for table in PLANS:
         expected[table.lower()] = made = expect(table, tables[table], loaded)

@@ -17,16 +17,14 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ora2sf_demo.targets import SHOPS, TENANTS
+
 DDL = (Path(__file__).parent / "history.sql").read_text(encoding="utf-8")
 TABLES = tuple(re.findall(r"CREATE TABLE (\w+)", DDL))
 #: The table that is filled last and tells how many lines the history was made for.
 LINES = "KPS_T_SALES_MD"
 #: The columns that name a sale, in its header, its lines and its payments.
 SALE = ("CON_CODE", "SHOP_CODE", "BRANCH_CODE", "POS_NO", "SALE_NO", "SALE_DATE")
-#: Shops as ``(CON_CODE, SHOP_CODE, BRANCH_CODE)``, and the one that Salesforce does not know.
-SHOPS = tuple((("1", "07", "12")[n % 3], f"{n + 3:03d}", f"{n % 2 + 1:02d}") for n in range(40))
-TENANTS = ("1", "07", "12")
-CLOSED_SHOP = "041"
 #: The shop and the day of the daily files.
 DAILY_SHOP, DAILY_DAY = 39, 20_419  # place in SHOPS; 2025-11-27 in days since 1970
 

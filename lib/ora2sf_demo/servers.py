@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import oracledb
 
-from ora2sf_demo import history, source, targets
+from ora2sf_demo import source, targets
 
 SERVICE = "FREEPDB1"
 USER = "TMS"
@@ -210,26 +210,30 @@ def _fill(dsn: str, password: str, products: int, lines: int) -> None:
         if _filled(database) != products:
             print(f"Filling the source with {products:,} products (once) …", flush=True)
             source.fill(database, source.make(products))
-        if lines and history.lines_in(database) != lines:
-            _fill_history(database, lines)
+        if lines:
+            _fill_history(database, lines, anew=True)
 
 
-def _fill_history(database: oracledb.Connection, lines: int) -> None:
-    print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
-    history.fill(database, history.parts(lines))
+def _fill_history(database: oracledb.Connection, lines: int, *, anew: bool) -> None:
+    """Fills the sales history where there is none; one of another size is replaced if it may be made anew."""
+    from ora2sf_demo import history  # what makes a million rows takes its time to import
+
+    there = history.lines_in(database)
+    if there == 0 or (anew and there != lines):
+        print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
+        history.fill(database, history.parts(lines))
+    elif there != lines:
+        _say(f"The source in use has {there:,} sales lines, not {lines:,}; it is left as it is.")
 
 
 def _add_history(connections: Path, lines: int) -> None:
-    """Fills a source in use only where it has none: another process may be reading what is there."""
+    """Adds the sales history to a source in use; another process may be reading what is there, so it is not replaced."""
     if not lines:
         return
     found = tomllib.loads(connections.read_text(encoding="utf-8"))["oracle_tms"]
     dsn = f"{found['host']}:{found['port']}/{found['schema']}"
     with oracledb.connect(user=found["login"], password=found["password"], dsn=dsn) as database:
-        if not (there := history.lines_in(database)):
-            _fill_history(database, lines)
-        elif there != lines:
-            _say(f"The source in use has {there:,} sales lines, not {lines:,}; it is left as it is.")
+        _fill_history(database, lines, anew=False)
 
 
 def _filled(database: oracledb.Connection) -> int:

@@ -6,7 +6,10 @@ from typing import Any
 
 import requests
 
-from ora2sf_demo.history import CLOSED_SHOP, SHOPS, TENANTS
+#: Shops of the source as ``(CON_CODE, SHOP_CODE, BRANCH_CODE)``, and the one that Salesforce does not know.
+SHOPS = tuple((("1", "07", "12")[n % 3], f"{n + 3:03d}", f"{n % 2 + 1:02d}") for n in range(40))
+TENANTS = ("1", "07", "12")
+CLOSED_SHOP = "041"
 
 _API = "/services/data/v66.0"
 _SECONDS = 60
