@@ -5,19 +5,22 @@ BIN    := $(VENV)/bin
 UV     := 0.13.9
 CLIENTS := .clients
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
-DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS))
+DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS)) $(if $(ROWS),--rows $(ROWS))
 
 # Jupyter refuses the root user, which is who works inside a container, unless it is told
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
+.PHONY: help demo demo-tables servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
+
+demo-tables: $(VENV)/.demo  ## every table of tables/ on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
+	@$(DEMO) tables $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
 
 servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 	@$(DEMO) serve

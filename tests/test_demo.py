@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ora2sf.connections import get_connection
 from ora2sf_demo import __main__ as demo
+from ora2sf_demo import history
 from ora2sf_demo.servers import servers
 
 BOOKS = {
@@ -25,14 +26,15 @@ BOOKS = {
 }  # fmt: skip
 
 
-def products(connections: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+def connected(connections: Path, monkeypatch: pytest.MonkeyPatch) -> oracledb.Connection:
     monkeypatch.setenv("ORA2SF_CONNECTIONS", str(connections))
     found = get_connection("oracle_tms")
     dsn = f"{found.host}:{found.port}/{found.schema_}"
-    with (
-        oracledb.connect(user=found.login, password=found.password.get_secret_value(), dsn=dsn) as database,
-        database.cursor() as cursor,
-    ):
+    return oracledb.connect(user=found.login, password=found.password.get_secret_value(), dsn=dsn)
+
+
+def products(connections: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    with connected(connections, monkeypatch) as database, database.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM KPS_T_APPRV_M")
         return int(cursor.fetchone()[0])
 
@@ -67,6 +69,26 @@ def test_servers_of_another_process_are_used_and_named(
         with servers(tmp_path, 5) as connections:
             assert connections == tmp_path / "connections.toml"
     assert "Using the servers of another process (4711); they end when it does." in capsys.readouterr().err
+
+
+def test_a_sales_history_is_added_to_servers_in_use_and_never_replaced_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lines(connections: Path) -> int:
+        with connected(connections, monkeypatch) as database:
+            return history.lines_in(database)
+
+    with servers(tmp_path, 5) as connections:
+        assert lines(connections) == 0
+        with servers(tmp_path, 5, 40) as same:
+            assert same == connections
+            assert lines(same) == 40
+        with servers(tmp_path, 5, 70):
+            assert lines(connections) == 40
+        assert "has 40 sales lines, not 70" in capsys.readouterr().err
+    with servers(tmp_path, 5, 70) as connections:
+        assert lines(connections) == 70
+        assert products(connections, monkeypatch) == 5
 
 
 def test_while_another_process_starts_its_servers_the_demo_says_for_whom_it_waits(
@@ -113,7 +135,7 @@ def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(demo, "_execute", fail)
+    monkeypatch.setattr(demo, "execute", fail)
     assert demo._run(demo._parser().parse_args(["run", "--run-id", "r1", "--outputs", str(tmp_path)])) == 1
     told = capsys.readouterr().err
     assert said in told

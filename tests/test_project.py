@@ -155,3 +155,11 @@ def test_the_table_reference_describes_every_key() -> None:
     keys = {name for model in models for name in model.model_fields}
     names = keys - {"source", "status", "field", "column", "type"}
     assert not [name for name in names if f"`{name}`" not in text and f"{name}`" not in text]
+
+
+def test_the_table_reference_lists_every_table_file_with_its_object_and_phase() -> None:
+    from ora2sf.tables import TableConfig
+
+    listed = set(re.findall(r"^\| (\d+) \| `(\w+)` \| (\w+) \|", (ROOT / "docs/tables.md").read_text(), re.M))
+    configs = [TableConfig.load(path.stem, ROOT / "tables") for path in (ROOT / "tables").glob("*.toml")]
+    assert listed == {(str(config.phase), config.table, config.object) for config in configs}

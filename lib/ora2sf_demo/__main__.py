@@ -13,14 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, count, execute, reason
 from ora2sf_demo.servers import servers
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = {
-    "01_extract": "from Oracle to staged batches",
-    "02_upload": "from the batches to Salesforce",
-    "03_reconcile": "do the books balance?",
-}
 TABLE = "product_price"
 
 
@@ -29,7 +24,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with servers(arguments.state, arguments.products) as connections:
+        with servers(arguments.state, arguments.products, arguments.rows or arguments.lines) as connections:
             os.environ["ORA2SF_CONNECTIONS"] = str(connections)
             os.environ.setdefault("ORA2SF_HOME", str(ROOT))
             return int(arguments.action(arguments))
@@ -46,11 +41,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--products", type=_at_least_one, default=100_000, help="products in the source (default: 100000)"
     )
+    parser.add_argument(
+        "--rows",
+        type=_at_least_one,
+        help="sales lines in the source (default: no sales history; tables: 20000)",
+    )
+    parser.set_defaults(lines=0)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     run = actions.add_parser("run", help="run the three notebooks with papermill and print the balance")
-    run.add_argument("--run-id", type=_run_id, help="a new one by default; an earlier one resumes")
-    run.add_argument("--outputs", default="outputs", help="folder of runs (default: outputs)")
     run.set_defaults(action=_run)
+    tables = actions.add_parser("tables", help="run them for every table file, and print a line for each")
+    tables.set_defaults(action=_tables, lines=20_000)
+    for action in (run, tables):
+        action.add_argument("--run-id", type=_run_id, help="a new one by default; an earlier one resumes")
+        action.add_argument("--outputs", default="outputs", help="folder of runs (default: outputs)")
     serve = actions.add_parser("serve", help="keep the servers up until Ctrl-C")
     serve.set_defaults(action=_serve)
     command = actions.add_parser("with", help="run a command while the servers are up")
@@ -78,6 +82,14 @@ def _serve(_: argparse.Namespace) -> int:
     return 0
 
 
+def _tables(arguments: argparse.Namespace) -> int:
+    from ora2sf_demo.campaign import run_all  # these two bring the library, which the others do without
+    from ora2sf_demo.order import in_order
+
+    run_id = arguments.run_id or f"tables_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
+    return run_all(run_id, arguments.outputs, in_order(ROOT / "tables"))
+
+
 def _run(arguments: argparse.Namespace) -> int:
     run_id = arguments.run_id or f"demo_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
     outputs = arguments.outputs
@@ -90,12 +102,12 @@ def _run(arguments: argparse.Namespace) -> int:
     for name, meaning in NOTEBOOKS.items():
         print(f"{name}: {meaning}", flush=True)
         try:
-            _execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": outputs})
+            execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": outputs})
         except KeyboardInterrupt:
             print(f"\nStopped in {name}. Go on with: {_again(run_id, outputs)}", file=sys.stderr)
             return 130
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on from here
-            print(f"\n{name} failed: {_reason(error)}", file=sys.stderr)
+            print(f"\n{name} failed: {reason(error)}", file=sys.stderr)
             if (folder / f"{name}.html").is_file():
                 print(f"Read {folder / name}.html", file=sys.stderr)
             print(f"Resume with: {_again(run_id, outputs)}", file=sys.stderr)
@@ -108,26 +120,6 @@ def _again(run_id: str, outputs: str) -> str:
     return f"make demo RUN_ID={run_id}" + ("" if outputs == "outputs" else f" OUTPUTS={outputs}")
 
 
-def _execute(name: str, folder: Path, parameters: dict[str, str]) -> None:
-    import papermill  # takes seconds, which --help and serve need not wait for
-
-    papermill.execute_notebook(
-        str(ROOT / "notebooks" / f"{name}.ipynb"),
-        str(folder / f"{name}.ipynb"),
-        parameters=parameters,
-        engine_name="ora2sf",
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The notebook's own words if it raised an error, else what became of its kernel."""
-    if text := getattr(error, "evalue", ""):
-        return str(text)
-    if type(error).__name__ == "DeadKernelError":
-        return "its kernel died; perhaps it was killed, or memory ran out."
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 def _print(run_id: str, folder: Path, outputs: str) -> int:
     """Prints the books; 0 if they are complete."""
     import scrapbook
@@ -137,7 +129,7 @@ def _print(run_id: str, folder: Path, outputs: str) -> int:
     words = "The books balance." if complete else "Read the notebook before you go on."
     print(f"\nRun {run_id}, table {TABLE}: {books['verdict']}. {words}\n")
     for name, number, meaning in _lines(books):
-        print(f"  {name:<11}{_count(number):>9}  {meaning}")
+        print(f"  {name:<11}{count(number):>9}  {meaning}")
     where = os.path.relpath(folder)
     print(
         f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     {_again(run_id, outputs)}"
@@ -149,15 +141,11 @@ def _lines(books: dict[str, Any]) -> Iterator[tuple[str, int | None, str]]:
     yield "source", books["source"], "rows of the join in Oracle (COUNT)"
     yield "staged", books["staged"], "converted and written to batches"
     yield "rejected", books["rejected"], "refused before upload, each with its reason"
-    created, updated = _count(books["created"]), _count(books["updated"])
+    created, updated = count(books["created"]), count(books["updated"])
     yield "successful", books["success"], f"{created} created, {updated} updated"
     yield "failed", books["failed"], "refused by Salesforce, each with its error"
-    before = _count(books["target_before"])
+    before = count(books["target_before"])
     yield "target", books["target_after"], f"COUNT in Salesforce; {before} before this run"
-
-
-def _count(number: int | None) -> str:
-    return "unknown" if number is None else f"{number:,}"
 
 
 if __name__ == "__main__":

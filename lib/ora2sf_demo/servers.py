@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import IO, Any
 
 import oracledb
 
-from ora2sf_demo import source
+from ora2sf_demo import source, targets
 
 SERVICE = "FREEPDB1"
 USER = "TMS"
@@ -43,21 +44,24 @@ password = "{secret}"
 
 
 @contextmanager
-def servers(folder: Path, products: int) -> Iterator[Path]:
+def servers(folder: Path, products: int, lines: int = 0) -> Iterator[Path]:
     """Runs both servers on the state in ``folder`` and yields the connections file.
 
-    Servers that another process started on the same folder are used, not started twice.
+    The source is filled with that many products and, unless ``lines`` is 0, with a sales history of that many lines.
+    Servers that another process started on the same folder are used, not started twice; a sales history that their
+    source lacks is added.
     """
     folder.mkdir(parents=True, exist_ok=True)
     connections = folder / "connections.toml"
     with (folder / "lock").open("a+", encoding="utf-8") as lock:
         if not _locked_or_served(lock, connections):
+            _add_history(connections, lines)
             yield connections
             return
         connections.unlink(missing_ok=True)
         with (folder / "servers.lock").open("w") as alive, ExitStack() as running:
             _wait_for_orphans(alive)
-            _start_both(folder, products, connections, running, alive.fileno())
+            _start_both(folder, products, lines, connections, running, alive.fileno())
             try:
                 yield connections
             finally:
@@ -107,7 +111,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _start_both(folder: Path, products: int, connections: Path, running: ExitStack, alive: int) -> None:
+def _start_both(
+    folder: Path, products: int, lines: int, connections: Path, running: ExitStack, alive: int
+) -> None:
     password, secret = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     oracle = running.enter_context(
         _server(
@@ -127,7 +133,7 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
             alive,
         )
     )
-    _fill(oracle["dsn"], password, products)
+    _fill(oracle["dsn"], password, products, lines)
     org = running.enter_context(
         _server(
             ["fakeforce", "--port", "0", "--schema", str(ORG), "--state", str(folder / "org.state")],
@@ -136,6 +142,7 @@ def _start_both(folder: Path, products: int, connections: Path, running: ExitSta
             alive,
         )
     )
+    targets.seed(org["url"], "demo-client", secret)
     text = _CONNECTIONS.format(
         host=oracle["host"],
         port=oracle["port"],
@@ -198,11 +205,35 @@ def _last_line(log: Path, begun: int) -> str:
     return f"{lines[-1].strip()} (see {log})" if lines else f"it said nothing ({log})"
 
 
-def _fill(dsn: str, password: str, products: int) -> None:
+def _fill(dsn: str, password: str, products: int, lines: int) -> None:
     with oracledb.connect(user=USER, password=password, dsn=dsn) as database:
         if _filled(database) != products:
             print(f"Filling the source with {products:,} products (once) …", flush=True)
             source.fill(database, source.make(products))
+        if lines:
+            _fill_history(database, lines, anew=True)
+
+
+def _fill_history(database: oracledb.Connection, lines: int, *, anew: bool) -> None:
+    """Fills the sales history where there is none; one of another size is replaced if it may be made anew."""
+    from ora2sf_demo import history  # what makes a million rows takes its time to import
+
+    there = history.lines_in(database)
+    if there == 0 or (anew and there != lines):
+        print(f"Filling the source with a sales history of {lines:,} lines (once) …", flush=True)
+        history.fill(database, history.parts(lines))
+    elif there != lines:
+        _say(f"The source in use has {there:,} sales lines, not {lines:,}; it is left as it is.")
+
+
+def _add_history(connections: Path, lines: int) -> None:
+    """Adds the sales history to a source in use; another process may be reading what is there, so it is not replaced."""
+    if not lines:
+        return
+    found = tomllib.loads(connections.read_text(encoding="utf-8"))["oracle_tms"]
+    dsn = f"{found['host']}:{found['port']}/{found['schema']}"
+    with oracledb.connect(user=found["login"], password=found["password"], dsn=dsn) as database:
+        _fill_history(database, lines, anew=False)
 
 
 def _filled(database: oracledb.Connection) -> int:

@@ -33,6 +33,8 @@ DDL = (
     """,
 )
 
+TABLES = {"KPS_R_UNIT", "KPS_T_APPRV_M", "KPS_T_REQPROD_MD"}
+
 UNITS = (
     ("PC", "Piece"),
     ("BX", "Box"),
@@ -155,14 +157,14 @@ def _name(rng: random.Random, number: int) -> str:
 
 
 def fill(database: Any, rows: Rows) -> None:
-    """Creates and fills the tables through the driver; what stood there before is dropped.
+    """Creates and fills the tables through the driver; what stood in them before is dropped.
 
     Args:
         database: an open ``oracledb`` connection.
     """
     with database.cursor() as cursor:
         cursor.execute("SELECT TABLE_NAME FROM USER_TABLES")
-        for (table,) in cursor.fetchall():
+        for table in TABLES & {name for (name,) in cursor.fetchall()}:
             cursor.execute(f"DROP TABLE {table} PURGE")
         for statement in DDL:
             cursor.execute(statement)
