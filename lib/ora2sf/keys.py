@@ -144,7 +144,7 @@ class ReferenceFile:
                     field=pl.lit(spec.field),
                     folded=folded(pl.col("value"), case_sensitive=spec.field in self._exact),
                 )
-                .select(_REFERENCES)
+                .select(*_REFERENCES)
                 .collect()
             )  # fmt: skip
             self._file.write(counted)
