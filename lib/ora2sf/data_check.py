@@ -53,7 +53,7 @@ class Finding:
         return self.rows >= self.of > 0
 
     def __str__(self) -> str:
-        examples = f", such as {', '.join(self.examples)}" if self.examples else ""
+        examples = f", such as {', '.join(self.examples[:_EXAMPLES])}" if self.examples else ""
         named = f"{self.field}: " if self.field else ""
         return f"{named}{self.what} ({self.rows:,} of {self.of:,} rows){examples}"
 
@@ -83,8 +83,8 @@ class Lookup:
 
     def __str__(self) -> str:
         others = self.parents - self.staged
-        said = "in Salesforce" if self.asked else "not asked for: more than max_parents_asked"
-        return f"refers to {self.parents:,} record(s) of {self.object}: {self.staged:,} staged in this run, {others:,} {said}"
+        said = "in Salesforce" if self.asked else "not asked for (max_parents_asked)"
+        return f"{self.parents:,} record(s) of {self.object}: {self.staged:,} staged in this run, {others:,} {said}"
 
 
 def profiler(config: TableConfig, describe: Mapping[str, Any]) -> Profiler:
@@ -190,7 +190,9 @@ def of_lookups(found: Sequence[Lookup], rows: int) -> Iterator[Finding]:
     """Orphans: Salesforce refuses the whole row whose reference it cannot resolve."""
     for one in found:
         if one.orphan_rows:
-            what = f"refers to {one.orphans:,} record(s) of {one.object} that are neither in Salesforce nor staged in this run"
+            what = (
+                f"{one.orphans:,} record(s) of {one.object} are neither in Salesforce nor staged in this run"
+            )
             yield Finding(one.field, what, one.orphan_rows, rows, one.examples)
 
 

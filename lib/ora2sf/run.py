@@ -42,6 +42,7 @@ from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, Sa
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
 from ora2sf.tables import TableConfig
 
+_MOST_EXAMPLES = 20
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
     "complete": "good",
@@ -434,10 +435,7 @@ class Run:
         """
         with self._guarded():
             found, lookups = self._check_data()
-            rows = [
-                {"field": one.field, "what": one.what, "rows": one.rows, "such as": ", ".join(one.examples)}
-                for one in found
-            ]
+            rows = [line for one in found for line in _lines_of(one)]
             rows += [{"field": one.field, "what": str(one)} for one in lookups if not one.orphans]
             failing = sum(one.rows for one in found)
             return Shown(
@@ -832,6 +830,13 @@ def _make_folders(*folders: Path) -> None:
             f"The run's folder {folders[0]} cannot be written: {error.strerror}.",
             "Correct outputs, or the permissions of that folder.",
         ) from None
+
+
+def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:
+    """A line for a finding, and one for each further example."""
+    first, *others = finding.examples[:_MOST_EXAMPLES] or ("",)
+    yield {"field": finding.field, "what": finding.what, "rows": finding.rows, "such as": first}
+    yield from ({"such as": example} for example in others)
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:
