@@ -282,22 +282,35 @@ def parents(references: Path, field: str, staged: Sequence[Path], most: int) -> 
         most: how many parents that are staged nowhere are listed.
 
     Raises:
-        RunFolderError: the disk has no room for the search.
+        RunFolderError: the disk has no room for the search, or the reference file is gone.
     """
-    here = "SELECT folded, any_value(value) AS value, sum(rows)::BIGINT AS rows, min(key) AS key FROM read_parquet($references) WHERE field = $field GROUP BY folded"  # fmt: skip
+    if not references.is_file():
+        raise RunFolderError(
+            f"{references} is gone: without it nobody knows what the staged rows refer to.",
+            "Restore it from a backup, or extract again with a new run_id.",
+        )
     known = (
         "SELECT key FROM read_parquet($staged) WHERE position IS NOT NULL"
         if staged
         else "SELECT NULL WHERE false"
     )
     given: dict[str, Any] = {"references": str(references), "field": field}
-    total = "SELECT count(*), coalesce(sum(rows), 0)::BIGINT FROM"
+    names = {"staged": [str(path) for path in staged]} if staged else {}
+    here = "(SELECT * FROM read_parquet($references) WHERE field = $field)"
     with searching(references.parent) as db:
-        distinct, rows = db.execute(f"{total} ({here})", given).fetchall()[0]
-        names = {"staged": [str(path) for path in staged]} if staged else {}
-        db.execute(f"CREATE TEMP TABLE elsewhere AS FROM ({here}) AS here ANTI JOIN ({known}) AS known(name) ON folded = name", given | names)  # fmt: skip
-        elsewhere, elsewhere_rows = db.execute(f"{total} elsewhere").fetchall()[0]
-        listed = db.execute(f"SELECT value, folded, rows, key FROM elsewhere ORDER BY folded LIMIT {most:d}").fetchall()  # fmt: skip
+        # hashes need less memory than the texts that they stand for
+        total = f"SELECT count(DISTINCT hash(folded)), coalesce(sum(rows), 0)::BIGINT FROM {here}"
+        distinct, rows = db.execute(total, given).fetchall()[0]
+        db.execute(
+            f"""CREATE TEMP TABLE elsewhere AS
+            SELECT folded, any_value(value) AS value, sum(rows)::BIGINT AS rows, min(key) AS key
+            FROM {here} AS here ANTI JOIN ({known}) AS known(name) ON folded = name GROUP BY folded""",
+            given | names,
+        )
+        counted = "SELECT count(*), coalesce(sum(rows), 0)::BIGINT FROM elsewhere"
+        elsewhere, elsewhere_rows = db.execute(counted).fetchall()[0]
+        first = f"SELECT value, folded, rows, key FROM elsewhere ORDER BY folded LIMIT {most:d}"
+        listed = db.execute(first).fetchall()
     return Parents(distinct, rows, elsewhere, elsewhere_rows, [Parent(*row) for row in listed])
 
 

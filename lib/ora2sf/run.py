@@ -412,7 +412,10 @@ class Run:
                 }
                 for one in fields
             ]
-            about = f" A number with “about” is right within {ERROR_PERCENT:g} % or so." if rows else ""
+            estimated = not all(one["distinct_is_exact"] for one in fields)
+            about = (
+                f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
+            )
             return Shown(f"{done.rows_staged:,} staged rows, {len(rows)} fields.{about}", rows)
 
     def _data(self) -> dict[str, Any]:
@@ -437,7 +440,7 @@ class Run:
             found, lookups = self._check_data()
             rows = [line for one in found for line in _lines_of(one)]
             rows += [{"field": one.field, "what": str(one)} for one in lookups if not one.orphans]
-            failing = sum(one.rows for one in found)
+            failing = min(sum(one.rows for one in found), self._extraction().rows_staged)
             return Shown(
                 f"At most {failing:,} rows would fail in Salesforce, for {len(found)} reason(s); everything else can be sent."
                 if found

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ora2sf.convert import Rejected
+from ora2sf.errors import RunFolderError
 from ora2sf.keys import KeyFile, Parent, ReferenceFile, duplicates_across, key_files, parents
 from ora2sf.tables import TableConfig
 
@@ -134,3 +135,8 @@ def test_no_more_parents_are_listed_than_asked_for_but_all_are_counted(refer):
     path = refer([(str(n), f"P{n}", None) for n in range(50)])
     found = parents(path, "Up__c", [], 7)
     assert (found.elsewhere, len(found.listed)) == (50, 7)
+
+
+def test_a_reference_file_that_is_gone_is_named(tmp_path):
+    with pytest.raises(RunFolderError, match=r"t_references\.parquet is gone"):
+        parents(tmp_path / "t_references.parquet", "Up__c", [], 7)
