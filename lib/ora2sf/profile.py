@@ -155,7 +155,7 @@ class Profiler:
 
     def look(self, rows: pl.DataFrame) -> Look:
         """What a batch holds; threads may look at several side by side."""
-        out = rows.lazy().select(self._expressions).collect()
+        out = rows.select(self._expressions)
         return [self._seen(out, profile, rows) for profile in self.fields] if rows.height else []
 
     def add(self, look: Look) -> None:
