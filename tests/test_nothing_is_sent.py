@@ -201,6 +201,13 @@ def test_a_limit_that_is_used_up_stops_the_upload_and_one_that_is_short_does_not
     assert "Nothing is to be sent" in repr(opened("02_upload").check_limits())
 
 
+def test_a_profile_of_counts_alone_is_enough_for_the_check(world: World, home: Path) -> None:
+    run = extracted(profile="counts")
+    assert "about" not in repr(run.profile())
+    assert "lacks 1 value(s)" in repr(run.check_data())
+    assert {one["distinct"] for one in kept(run)["data"]["fields"]} == {None}
+
+
 def test_the_profile_is_that_of_the_staged_rows_and_is_made_again_when_it_is_lost(
     world: World, home: Path
 ) -> None:

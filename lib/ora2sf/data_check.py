@@ -87,7 +87,7 @@ class Lookup:
         return f"{self.parents:,} record(s) of {self.object}: {self.staged:,} staged in this run, {others:,} {said}"
 
 
-def profiler(config: TableConfig, describe: Mapping[str, Any]) -> Profiler:
+def profiler(config: TableConfig, describe: Mapping[str, Any], *, in_full: bool = True) -> Profiler:
     """A profiler that knows what Salesforce keeps of each field, and counts the values of restricted picklists."""
     fields = {entry["name"]: entry for entry in describe.get("fields", ())}
     kept = {
@@ -96,7 +96,7 @@ def profiler(config: TableConfig, describe: Mapping[str, Any]) -> Profiler:
         if entry["type"] in SIZED and entry["length"]
     }
     restricted = frozenset(name for name, entry in fields.items() if entry.get("restrictedPicklist"))
-    return Profiler(config, kept, restricted)
+    return Profiler(config, kept, restricted, in_full=in_full)
 
 
 def case_sensitive(config: TableConfig, targets: Mapping[str, Mapping[str, Any] | None]) -> frozenset[str]:

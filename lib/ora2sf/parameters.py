@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,6 +53,7 @@ class Parameters(BaseModel):
     max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
+    profile: Literal["full", "counts"] = "full"
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

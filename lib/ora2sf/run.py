@@ -312,7 +312,7 @@ class Run:
         key: dict[str, Any] = next(
             (f for f in self._target["fields"] if f["name"] == self.config.external_id_field), {}
         )
-        profiler = data_check.profiler(self.config, self._target)
+        profiler = self._profiler()
         self._keep("data", {})
         self.ledger.forget("data_check")
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
@@ -332,6 +332,9 @@ class Run:
             )
         self._keep("data", self._profiled(profiler))
         self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+
+    def _profiler(self) -> Profiler:
+        return data_check.profiler(self.config, self._target, in_full=self.parameters.profile == "full")
 
     @property
     def _exact_lookups(self) -> frozenset[str]:
@@ -403,7 +406,7 @@ class Run:
                 {
                     "field": one["field"],
                     "empty": one["nulls"],
-                    "distinct": f"{'' if one['distinct_is_exact'] else 'about '}{one['distinct']:,}",
+                    "distinct": _distinct(one),
                     "min": one["min"],
                     "max": one["max"],
                     "longest": one["longest"] or "",
@@ -412,7 +415,7 @@ class Run:
                 }
                 for one in fields
             ]
-            estimated = not all(one["distinct_is_exact"] for one in fields)
+            estimated = any("about" in row["distinct"] for row in rows)
             about = (
                 f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
             )
@@ -423,7 +426,7 @@ class Run:
         self._extraction()
         data: dict[str, Any] = self._kept().get("data", {})
         if "fields" not in data:
-            profiler = data_check.profiler(self.config, self._target)
+            profiler = self._profiler()
             for batch in self.ledger.batches():
                 profiler.add(profiler.look(read_batch(self.data / batch.file)))
             data = self._profiled(profiler)
@@ -833,6 +836,12 @@ def _make_folders(*folders: Path) -> None:
             f"The run's folder {folders[0]} cannot be written: {error.strerror}.",
             "Correct outputs, or the permissions of that folder.",
         ) from None
+
+
+def _distinct(profile: Mapping[str, Any]) -> str:
+    if profile["distinct"] is None:
+        return ""
+    return f"{'' if profile['distinct_is_exact'] else 'about '}{profile['distinct']:,}"
 
 
 def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:

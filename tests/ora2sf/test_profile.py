@@ -109,6 +109,16 @@ def test_texts_longer_than_salesforce_keeps_are_counted_in_characters(kept, too_
     assert (profile["longest"], profile["too_long"]) == (3, too_long)
 
 
+def test_a_profile_of_counts_alone_leaves_out_what_costs_most():
+    found = [dict.fromkeys(CONFIG.header) | {"Text__c": text} for text in ("a", "bb", None)]
+    lines = profiled(found, 2, Profiler(CONFIG, {"Text__c": 1}, frozenset({"Text__c"}), in_full=False))
+    assert lines["Text__c"] | {"values": {}} == {
+        "field": "Text__c", "type": "text", "rows": 3, "nulls": 1, "distinct": None, "distinct_is_exact": False,
+        "min": None, "max": None, "longest": 2, "too_long": 1, "values": {}, "uncounted": 0,
+    }  # fmt: skip
+    assert lines["Text__c"]["values"] == {"a": 1, "bb": 1}
+
+
 def test_rows_that_are_staged_anew_are_counted_anew():
     profiler = Profiler(CONFIG)
     profiled([dict.fromkeys(CONFIG.header)] * 3, 1, profiler)
