@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -219,13 +219,14 @@ def read_batch(path: Path) -> pl.DataFrame:
 
 
 def without_rows(
-    folder: Path, batches: list[Batch], drop: Iterator[int], writer: BatchWriter
+    folder: Path, batches: list[Batch], drop: Iterator[int], keep: Callable[[pl.DataFrame], object]
 ) -> Iterator[pl.DataFrame]:
-    """Writes the batches again without some rows; yields the dropped rows.
+    """Reads the batches again and hands on all but some rows; yields the dropped rows.
 
     Args:
         folder: where the batches are; each old file is removed once it has been read.
         drop: ascending positions, 0 being the first row of the first batch.
+        keep: gets the other rows, in their order.
     """
     following = next(drop, None)
     start = 0
@@ -237,7 +238,7 @@ def without_rows(
             following = next(drop, None)
         mask = pl.Series([False]).new_from_index(0, rows.height).scatter(here, values=True)
         yield rows.filter(mask)
-        writer.add(rows.filter(~mask))
+        keep(rows.filter(~mask))
         (folder / batch.file).unlink()
         start += batch.rows
 

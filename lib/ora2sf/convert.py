@@ -72,6 +72,11 @@ class Rejected:
     value: str
     also: str = ""
 
+    def faults(self) -> list[tuple[str, str]]:
+        """Every fault as (field, rule), the first one first."""
+        others = (part.partition(": ") for part in self.also.split("; ") if part)
+        return [(self.field, self.rule), *((name, rule) for name, _, rule in others)]
+
 
 @dataclass
 class Converted:
@@ -256,8 +261,7 @@ class Converter:
     def _stop_at(self, rejected: list[Rejected]) -> None:
         """Ends the extraction at the first row whose fault is of a field with ``on_misfit = "fail"``."""
         for one in rejected:
-            named = {one.field, *(part.partition(":")[0] for part in one.also.split("; "))}
-            if stopping := sorted(named & self._failing):
+            if stopping := sorted({name for name, _ in one.faults()} & self._failing):
                 raise ConversionError(
                     f"Row {one.row:,} (key {one.key or 'unknown'}): {stopping[0]} does not fit: {one.rule}; value {one.value!r}.",
                     f'Correct the source, or change on_misfit = "fail" of {stopping[0]} in the table file.',

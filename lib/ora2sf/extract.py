@@ -11,43 +11,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ora2sf.batches import BatchWriter, RejectedFile, without_rows
 from ora2sf.convert import Converted, Converter, Rejected
 from ora2sf.errors import ConversionError, RunFolderError
 from ora2sf.fields import DecimalField
+from ora2sf.keys import KeyFile, ReferenceFile
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
+from ora2sf.profile import Look, Profiler
 from ora2sf.tables import TableConfig
 
 _WORKERS = 2
 _SAMPLE = 3
-_MEMORY_LIMIT = "64MB"
-_LOSERS_AT_ONCE = 10_000
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
-#: ``position`` is the row's place among the staged rows, from 0; null for a row that was rejected.
-_KEY_COLUMNS: list[pa.Field[Any]] = [
-    pa.field("row", pa.int64()),
-    pa.field("key", pa.large_string()),
-    pa.field("position", pa.int64()),
-]
-_KEYS = pa.schema(_KEY_COLUMNS)
 _DUPLICATE = {
     "first": "duplicate key: an earlier row counts",
     "last": "duplicate key: a later row counts",
     "reject_all": "duplicate key: none of its rows counts",
-}
-#: Rows (by reading order) that lose against another row with their key.
-_LOSERS = {
-    "first": "row <> first",
-    "last": "row <> last",
-    "reject_all": "true",
 }
 
 
@@ -90,6 +74,8 @@ def extract(
     *,
     batch_size: int,
     case_sensitive: bool = False,
+    exact: frozenset[str] = frozenset(),
+    profiler: Profiler | None = None,
     counted: Callable[[int], object] = lambda _: None,
     read: Callable[[int], object] = lambda _: None,
 ) -> Sample:
@@ -99,6 +85,8 @@ def extract(
         data: folder of the staged batches; what an unfinished extraction left there is removed.
         rejected_path: where the rejected rows go.
         case_sensitive: whether Salesforce tells keys apart by case alone (``caseSensitive`` of the describe).
+        exact: the lookup fields whose parents' keys Salesforce tells apart by case alone.
+        profiler: told of every staged row.
         counted: told the source's COUNT; read: told each number of rows read.
 
     Raises:
@@ -112,14 +100,16 @@ def extract(
     source.freeze()
     total = source.count(config.count())
     counted(total)
-    stage = _Stage(config, data, rejected_path, batch_size, case_sensitive=case_sensitive)
+    stage = _Stage(
+        config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler
+    )
     sample = Sample()
     tables = source.batches(config.select(), arrow_schema(config, columns))
     try:
-        for done in _converted(convert, tables, sample, read):
+        for done, look in _converted(convert, stage.profiler, tables, sample, read):
             if not stage.rows_read:
                 sample.cut_to(done.staged)
-            stage.add(done)
+            stage.add(done, look)
         batches = stage.finish()
     except OSError as error:
         stage.abandon()
@@ -132,7 +122,7 @@ def extract(
     ledger.finish_extraction(
         extraction,
         batches,
-        {"rejected": dict(stage.reasons), "changed": dict(stage.changed)},
+        {"rejected": dict(stage.reasons), "changed": dict(stage.changed), "misfit": dict(stage.misfits)},
         source_count=total,
         rows_read=stage.rows_read,
         rows_staged=sum(batch.rows for batch in batches),
@@ -143,17 +133,26 @@ def extract(
 
 
 def _converted(
-    convert: Converter, tables: Iterator[pa.Table], sample: Sample, read: Callable[[int], object]
-) -> Iterator[Converted]:
-    """Converts in two threads while the driver decodes the next batch; no more than these are held."""
-    pending: deque[Future[Converted]] = deque()
+    convert: Converter,
+    profiler: Profiler,
+    tables: Iterator[pa.Table],
+    sample: Sample,
+    read: Callable[[int], object],
+) -> Iterator[tuple[Converted, Look]]:
+    """Converts and looks in two threads while the driver decodes the next batch; no more than these are held."""
+    pending: deque[Future[tuple[Converted, Look]]] = deque()
     first_row = 1
+
+    def work(rows: pl.DataFrame, first: int) -> tuple[Converted, Look]:
+        done = convert.convert(rows, first)
+        return done, profiler.look(done.staged)
+
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="convert") as pool:
         for table in tables:
             rows = pl.DataFrame(table)
             if first_row == 1:
                 sample.before = rows
-            pending.append(pool.submit(convert.convert, rows, first_row))
+            pending.append(pool.submit(work, rows, first_row))
             first_row += rows.height
             read(rows.height)
             if len(pending) == _WORKERS:
@@ -163,7 +162,7 @@ def _converted(
 
 
 class _Stage:
-    """Where converted rows go: batches, rejected rows, and the keys that are looked through at the end."""
+    """Where converted rows go: batches, rejected rows, their profile, their references and keys."""
 
     def __init__(
         self,
@@ -173,16 +172,19 @@ class _Stage:
         batch_size: int,
         *,
         case_sensitive: bool = False,
+        exact: frozenset[str] = frozenset(),
+        profiler: Profiler | None = None,
     ) -> None:
         self._config, self._data, self._batch_size = config, data, batch_size
-        self._case_sensitive = case_sensitive
         self._writer = self._new_writer(f"{config.table}")
-        self._keys_path = data / f"{config.table}_keys.parquet"
-        self._keys = pq.ParquetWriter(self._keys_path, _KEYS)
+        self._keys = KeyFile(config, data, case_sensitive=case_sensitive)
+        self._references = ReferenceFile(config, data, exact)
+        self.profiler = profiler or Profiler(config)
         self.rejected = RejectedFile(rejected_path)
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.changed: Counter[tuple[str, str]] = Counter()
-        self.rows_read = self._staged = 0
+        self.misfits: Counter[tuple[str, str]] = Counter()
+        self.rows_read = 0
 
     def _new_writer(self, stem: str) -> BatchWriter:
         config = self._config
@@ -191,14 +193,19 @@ class _Stage:
             self._data, stem, config.header, config.external_id_field, self._batch_size, parent=parent
         )
 
-    def add(self, done: Converted) -> None:
-        """Takes one converted batch, in reading order."""
+    def add(self, done: Converted, look: Look | None = None) -> None:
+        """Takes one converted batch, in reading order, and what the profiler saw in it."""
         self.rows_read += done.staged.height + len(done.rejected)
         self._reject(done.rejected)
         self.changed.update(done.changed)
         self._check_limits()
-        self._writer.add(done.staged)
-        self._note_keys(done)
+        self._stage(done.staged, look)
+        self._keys.add(done.staged, done.rejected)
+
+    def _stage(self, rows: pl.DataFrame, look: Look | None = None) -> None:
+        self._writer.add(rows)
+        self._references.add(rows)
+        self.profiler.add(self.profiler.look(rows) if look is None else look)
 
     def _check_limits(self, *, ended: bool = False) -> None:
         """Stops the extraction when more rows are rejected than the table file allows."""
@@ -222,53 +229,35 @@ class _Stage:
                 f"Read them in {self.rejected.path}, correct the source or the table file, or raise the limit there.",
             )
 
-    def _note_keys(self, done: Converted) -> None:
-        """Notes the keys of all rows: a rejected row still decides that the others with its key do not count.
-
-        Keys are compared as Salesforce compares them: without blanks around them, and without regard to case
-        unless the field is case-sensitive. They are sent as they are.
-        """
-        position = pl.int_range(self._staged, self._staged + done.staged.height, dtype=pl.Int64)
-        self._staged += done.staged.height
-        key = self._config.external_id_field
-        staged = done.staged.select(
-            pl.col(Converter.row_column).alias("row"), pl.col(key).alias("key"), position=position
-        )
-        refused = pl.DataFrame(
-            [(one.row, one.key, None) for one in done.rejected if one.key],
-            schema=dict(staged.schema),
-            orient="row",
-        )
-        keys = pl.concat([staged, refused]).with_columns(pl.col("key").str.strip_chars())
-        if not self._case_sensitive:
-            keys = keys.with_columns(pl.col("key").str.to_lowercase())
-        self._keys.write_table(keys.to_arrow().cast(_KEYS))
-
     def finish(self) -> list[Batch]:
         """Closes everything, after the rows that lose against another row with their key are taken out."""
         batches = self._writer.finish()
-        self._keys.close()
-        losers = duplicates(self._keys_path, self._config.duplicates)
-        if (first := next(losers, None)) is not None:
+        losers = self._keys.losers()
+        first = next(losers, None)
+        if first is not None:
             batches = self._recut(batches, itertools.chain([first], losers))
-        self._keys_path.unlink()
         self._check_limits(ended=True)
+        self._keys.finish(lost=first is not None)
+        self._references.finish()
         self.rejected.finish()
         return batches
 
     def abandon(self) -> None:
         """Lets go of every file after a failure; nothing of it counts."""
         self._writer.abandon()
-        self._keys.close()
+        self._keys.abandon()
+        self._references.abandon()
         self.rejected.abandon()
 
     def _recut(self, batches: list[Batch], losers: Iterator[tuple[int, int]]) -> list[Batch]:
         """Writes the batches again without the losers, so that they are full again."""
         old = [_renamed(self._data, batch) for batch in batches]
         self._writer = self._new_writer(self._config.table)
+        self._references.begin_again()
+        self.profiler.begin_again()
         key, rule = self._config.external_id_field, _DUPLICATE[self._config.duplicates]
         rows, positions = itertools.tee(losers)  # one runs ahead of the other by one batch at most
-        for dropped in without_rows(self._data, old, (position for _, position in positions), self._writer):
+        for dropped in without_rows(self._data, old, (position for _, position in positions), self._stage):
             numbered = zip(dropped[key], rows, strict=False)
             self._reject([Rejected(row, name, key, rule, name) for name, (row, _) in numbered])
         return self._writer.finish()
@@ -276,43 +265,7 @@ class _Stage:
     def _reject(self, rejected: list[Rejected]) -> None:
         self.rejected.add(rejected)
         self.reasons.update((one.field, one.rule) for one in rejected)
-
-
-def duplicates(keys: Path, policy: str) -> Iterator[tuple[int, int]]:
-    """Staged rows that lose against another row with their key, found out of core under a memory limit.
-
-    Args:
-        keys: a Parquet file with ``row`` (reading order), ``key``, and ``position`` among the staged rows.
-        policy: ``first``, ``last`` or ``reject_all``.
-
-    Yields:
-        Row and position, ascending by position.
-
-    Raises:
-        RunFolderError: the disk has no room for the search.
-    """
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": _MEMORY_LIMIT,
-        "temp_directory": str(keys.parent / "tmp"),
-        "threads": 1,
-    }
-    query = f"""
-        WITH keys AS (FROM read_parquet($file)),
-             alike AS MATERIALIZED (SELECT hash(key) AS hash FROM keys GROUP BY ALL HAVING count(*) > 1),
-             twice AS (SELECT key, min(row) AS first, max(row) AS last FROM keys
-                       WHERE hash(key) IN (FROM alike) GROUP BY key HAVING count(*) > 1)
-        SELECT row, position FROM keys JOIN twice USING (key)
-        WHERE position IS NOT NULL AND {_LOSERS[policy]} ORDER BY position
-        """
-    try:
-        with duckdb.connect(config=config) as db:
-            for batch in db.sql(query, params={"file": str(keys)}).to_arrow_reader(_LOSERS_AT_ONCE):
-                yield from zip(batch["row"].to_pylist(), batch["position"].to_pylist(), strict=True)
-    except duckdb.Error as error:
-        raise RunFolderError(
-            f"Looking for duplicate keys in {keys.parent} failed: {error}.",
-            "Free some disk space, then run again.",
-        ) from None
+        self.misfits.update(fault for one in rejected for fault in one.faults())
 
 
 def _renamed(data: Path, batch: Batch) -> Batch:

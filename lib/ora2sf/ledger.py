@@ -246,7 +246,7 @@ class Ledger:
         Args:
             extraction: its number from :meth:`start_extraction`.
             batches: the staged files.
-            counts: ``rejected`` and ``changed`` → (field, rule) → number.
+            counts: ``rejected`` (rows by their first fault), ``misfit`` (values) and ``changed`` → (field, rule) → number.
             totals: the columns of :class:`Extraction` that are known only now.
         """
         with self._transaction() as db:
@@ -267,8 +267,8 @@ class Ledger:
         rows = self._rows("SELECT * FROM extraction WHERE ended IS NOT NULL")
         return Extraction(**{k: rows[0][k] for k in rows[0].keys() if k != "id"}) if rows else None  # noqa: SIM118
 
-    def counts(self, kind: Literal["rejected", "changed"]) -> list[tuple[str, str, int]]:
-        """(field, rule, number), most frequent first."""
+    def counts(self, kind: Literal["rejected", "changed", "misfit"]) -> list[tuple[str, str, int]]:
+        """(field, rule, number), most frequent first; ``rejected`` rows, ``changed`` values, ``misfit`` values of rejected rows."""
         sql = "SELECT field, rule, number FROM count_by_rule WHERE kind = ? ORDER BY number DESC, field, rule"
         return [(row["field"], row["rule"], row["number"]) for row in self._rows(sql, kind)]
 

@@ -9,13 +9,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ora2sf.errors import ParameterError
 from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
 
+#: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
+DEFAULT_PARENTS_ASKED = 20_000
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _TEXTS = (
     "run_id",
@@ -49,6 +51,8 @@ class Parameters(BaseModel):
     max_concurrent_jobs: int = Field(default=15, ge=1, le=100)
     max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
+    max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
+    profile: Literal["full", "counts"] = "full"
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

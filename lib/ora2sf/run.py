@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from ora2sf import data_check, preflight, reconcile
 from ora2sf import extract as extraction_step
-from ora2sf import preflight, reconcile
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
 from ora2sf.connections import get_connection, project_root
@@ -32,14 +32,17 @@ from ora2sf.errors import (
     TransientError,
 )
 from ora2sf.fields import AnyField, LookupField
+from ora2sf.keys import duplicates_across, key_files
 from ora2sf.ledger import Attempt, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
+from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
 from ora2sf.tables import TableConfig
 
+_MOST_EXAMPLES = 20
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
     "complete": "good",
@@ -194,15 +197,14 @@ class Run:
             PreflightError: there are problems; the status record says Failed.
         """
         with self._guarded():
-            found = preflight.check(self.config, self._columns, self._target, self._lookup_targets())
+            found = preflight.check(self.config, self._columns, self._target, self._lookup_targets)
             problems = found.all_problems()
             if self.config.status:
                 problems += preflight.check_status(
                     self.config.status, self._describe(self.config.status.object, "[status] object")
                 )
-            self._write(
-                "preflight.json", {"problems": problems, "fields": [vars(line) for line in found.lines]}
-            )
+            lines = [vars(line) for line in found.lines]
+            self._keep("structure", {"checked": _now(), "problems": problems, "fields": lines})
             if not problems:
                 self._described(self.config.select())  # finds what is wrong in order_by, too
             else:
@@ -226,6 +228,7 @@ class Run:
             f"The table file fits: {len(rows)} fields from Oracle to {self.config.object}.", rows, "good"
         )
 
+    @cached_property
     def _lookup_targets(self) -> dict[str, dict[str, Any] | None]:
         """The describe of every object that a lookup refers to; None where there is none."""
         targets: dict[str, dict[str, Any] | None] = {}
@@ -309,6 +312,9 @@ class Run:
         key: dict[str, Any] = next(
             (f for f in self._target["fields"] if f["name"] == self.config.external_id_field), {}
         )
+        profiler = self._profiler()
+        self._keep("data", {})
+        self.ledger.forget("data_check")
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
             self._sample = extraction_step.extract(
                 self.config,
@@ -319,10 +325,33 @@ class Run:
                 self._rejected_path,
                 batch_size=self.parameters.batch_size,
                 case_sensitive=bool(key.get("caseSensitive")),
+                exact=self._exact_lookups,
+                profiler=profiler,
                 counted=bar.reset,
                 read=bar.update,
             )
+        self._keep("data", self._profiled(profiler))
         self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+
+    def _profiler(self) -> Profiler:
+        return data_check.profiler(self.config, self._target, in_full=self.parameters.profile == "full")
+
+    @property
+    def _exact_lookups(self) -> frozenset[str]:
+        return data_check.case_sensitive(self.config, self._lookup_targets)
+
+    def _profiled(self, profiler: Profiler) -> dict[str, Any]:
+        """The profile of each field, with what the rules of the table file did to it."""
+        rules: dict[str, dict[str, dict[str, int]]] = {}
+        for name, counts in (
+            ("changed", self.ledger.counts("changed")),
+            ("rejected", self.ledger.counts("misfit")),
+        ):
+            for field, rule, number in counts:
+                rules.setdefault(field, {}).setdefault(name, {})[rule] = number
+        empty: dict[str, dict[str, int]] = {"changed": {}, "rejected": {}}
+        fields = [one.as_json() | empty | rules.get(one.spec.field, {}) for one in profiler.fields]
+        return {"rows": self._extraction().rows_staged, "fields": fields}
 
     @contextmanager
     def _fresh_source(self) -> Iterator[None]:
@@ -368,6 +397,125 @@ class Run:
             rows,
             "warning" if total else "good",
         )
+
+    def profile(self) -> Shown:
+        """What the staged rows hold, field by field."""
+        with self._guarded():
+            done, fields = self._extraction(), self._data()["fields"]
+            rows = [
+                {
+                    "field": one["field"],
+                    "empty": one["nulls"],
+                    "distinct": _distinct(one),
+                    "min": one["min"],
+                    "max": one["max"],
+                    "longest": one["longest"] or "",
+                    "changed": sum(one["changed"].values()),
+                    "rejected": sum(one["rejected"].values()),
+                }
+                for one in fields
+            ]
+            estimated = any("about" in row["distinct"] for row in rows)
+            about = (
+                f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
+            )
+            return Shown(f"{done.rows_staged:,} staged rows, {len(rows)} fields.{about}", rows)
+
+    def _data(self) -> dict[str, Any]:
+        """What ``preflight.json`` keeps of the data; made anew from the staged files if it is not there."""
+        self._extraction()
+        data: dict[str, Any] = self._kept().get("data", {})
+        if "fields" not in data:
+            profiler = self._profiler()
+            for batch in self.ledger.batches():
+                profiler.add(profiler.look(read_batch(self.data / batch.file)))
+            data = self._profiled(profiler)
+            self._keep("data", data)
+        return data
+
+    def check_data(self) -> Shown:
+        """The staged rows against the org: what would fail is counted; what would fail every row stops the run.
+
+        Raises:
+            PreflightError: nothing that is staged could be loaded; the status record says Failed.
+        """
+        with self._guarded():
+            found, lookups = self._check_data()
+            rows = [line for one in found for line in _lines_of(one)]
+            rows += [{"field": one.field, "what": str(one)} for one in lookups if not one.orphans]
+            failing = min(sum(one.rows for one in found), self._extraction().rows_staged)
+            return Shown(
+                f"At most {failing:,} rows would fail in Salesforce, for {len(found)} reason(s); everything else can be sent."
+                if found
+                else "Nothing is known that Salesforce would refuse.",
+                rows,
+                "warning" if found or not all(one.asked for one in lookups) else "good",
+            )
+
+    def _check_data(self) -> tuple[list[data_check.Finding], list[data_check.Lookup]]:
+        done, data = self._extraction(), self._data()
+        lookups = data_check.lookups(
+            self.config,
+            self.client,
+            self.data,
+            self.folder.parent,
+            self._exact_lookups,
+            self.parameters.max_parents_asked,
+        )
+        found = [
+            *data_check.of_rejected(done.rows_read, done.rows_staged, self.ledger.counts("rejected")),
+            *data_check.of_values(data["fields"], self._target),
+            *data_check.of_lookups(lookups, done.rows_staged),
+        ]
+        stops = [str(one) for one in found if one.stops] + self._repeated()
+        self._keep("data", data | {"checked": _now(), "stops": stops, "findings": [vars(one) for one in found],
+                                   "lookups": [vars(one) for one in lookups]})  # fmt: skip
+        self.ledger.record("data_check", "stopped" if stops else "passed")
+        if stops:
+            raise self._refused(
+                PreflightError(
+                    "Nothing was sent, because the staged rows cannot be loaded as they are:\n  "
+                    + "\n  ".join(stops),
+                    "Correct the org and run again with the same run_id; for a corrected source or table file use a new run_id.",
+                )
+            )
+        return found, lookups
+
+    def _repeated(self) -> list[str]:
+        """Keys that stand in several slices of this table: which of their rows counted would be left to chance."""
+        found = duplicates_across(key_files(self.folder.parent, table=self.config.table))
+        if not found.keys:
+            return []
+        key, files = found.examples[0]
+        where = " and ".join(str(path.relative_to(self.folder.parent)) for path in files)
+        return [
+            f"{found.keys:,} key(s) stand in several slices of {self.config.table}, such as {key} in {where}"
+        ]
+
+    def check_limits(self) -> Shown:
+        """What the upload takes of the org's limits, and what is left of them."""
+        with self._guarded():
+            needs = self._needs()
+            self._keep("limits", {"checked": _now(), "needs": [vars(one) for one in needs]})
+            rows = [
+                {"limit": one.limit, "needed": one.needed, "left": one.left, "problem": one.problem}
+                for one in needs
+            ]
+            if not needs:
+                return Shown("Nothing is to be sent.")
+            problems = any(one.problem for one in needs)
+            return Shown(
+                "The org's limits do not suffice for this upload."
+                if problems
+                else "The org's limits suffice for this upload.",
+                rows,
+                "warning" if problems else "good",
+            )
+
+    def _needs(self) -> list[data_check.Need]:
+        plans = upload_step.plan(self.ledger, self.parameters.start_batch)
+        to_send = [one.batch for one in plans if one.todo == "send"]
+        return data_check.needs(to_send, self.client.limits(), lambda: self.client.count(self.config.object))
 
     def samples(self) -> Shown:
         """The first staged rows before and after conversion, field by field; after only, if they were staged earlier."""
@@ -430,6 +578,7 @@ class Run:
             todo = [one for one in plans if one.todo in {"send", "follow", "collect"}]
             if not todo:
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
+            self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
                 self.ledger.settle("target_before", self.client.count(self.config.object))
             self._update_status("Uploading")
@@ -441,6 +590,18 @@ class Run:
             return Shown(
                 f"{rows:,} rows in {len(todo)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s).",
                 tone="good",
+            )
+
+    def _refuse_what_cannot_work(self) -> None:
+        """Before the first job: the data has to have passed its check, which 01 makes, and the limits must not be used up."""
+        if self.ledger.attempts():
+            return
+        if self.ledger.setting("data_check") != "passed" or self._repeated():
+            self._check_data()
+        if stops := [f"{one.limit}: {one.problem}" for one in self._needs() if one.stops]:
+            raise PreflightError(
+                f"Nothing was sent, because a limit of the org leaves no room:\n  {'; '.join(stops)}",
+                "When there is room, run 02_upload again with the same run_id.",
             )
 
     @staticmethod
@@ -646,6 +807,17 @@ class Run:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
+    def _kept(self) -> dict[str, Any]:
+        """``preflight.json``, its parts by name; nothing if it is not there or not whole."""
+        with suppress(OSError, ValueError):
+            kept: dict[str, Any] = json.loads((self.folder / "preflight.json").read_text(encoding="utf-8"))
+            return kept
+        return {}
+
+    def _keep(self, part: str, value: Mapping[str, object]) -> None:
+        """Puts one part of ``preflight.json`` in the place of an earlier one (docs/preflight.md)."""
+        self._write("preflight.json", self._kept() | {"version": 1, part: value})
+
     def _write(self, name: str, value: Mapping[str, object]) -> None:
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -664,6 +836,19 @@ def _make_folders(*folders: Path) -> None:
             f"The run's folder {folders[0]} cannot be written: {error.strerror}.",
             "Correct outputs, or the permissions of that folder.",
         ) from None
+
+
+def _distinct(profile: Mapping[str, Any]) -> str:
+    if profile["distinct"] is None:
+        return ""
+    return f"{'' if profile['distinct_is_exact'] else 'about '}{profile['distinct']:,}"
+
+
+def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:
+    """A line for a finding, and one for each further example."""
+    first, *others = finding.examples[:_MOST_EXAMPLES] or ("",)
+    yield {"field": finding.field, "what": finding.what, "rows": finding.rows, "such as": first}
+    yield from ({"such as": example} for example in others)
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:

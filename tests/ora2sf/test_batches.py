@@ -142,7 +142,7 @@ def test_batches_cut_again_hold_the_other_rows_and_are_full(tmp_path_factory, ro
     dropped = sorted(n for n in drop if n < len(rows))
     old = write(folder, frame(all_rows), size)
     writer = BatchWriter(folder, "new", ("Key__c", "V__c"), "Key__c", size)
-    found = [row for part in without_rows(folder, old, iter(dropped), writer) for row in part.rows()]
+    found = [row for part in without_rows(folder, old, iter(dropped), writer.add) for row in part.rows()]
     batches = writer.finish()
     assert found == [all_rows[n] for n in dropped]
     kept = [row for n, row in enumerate(all_rows) if n not in dropped]

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from ora2sf.batches import read_batch
 from ora2sf.convert import Converter
 from ora2sf.errors import ConversionError
-from ora2sf.extract import _Stage, duplicates
+from ora2sf.extract import _Stage
+from ora2sf.keys import duplicates
 from ora2sf.ledger import Batch
 from ora2sf.tables import TableConfig
 
 POLICIES = ["first", "last", "reject_all"]
+#: What stays beside the batches.
+KEPT = {"t_rejected.csv", "t_keys.parquet", "t_references.parquet"}
 
 
 def table(policy: str, **limits: Any) -> TableConfig:
@@ -131,13 +134,13 @@ def test_batches_are_full_again_after_duplicates_are_taken_out(tmp_path, policy)
     assert [batch.rows for batch in batches] == [6] * (left // 6) + ([left % 6] if left % 6 else [])
     assert [batch.number for batch in batches] == list(range(1, len(batches) + 1))
     assert staged.rejected.rows == 40 - left
-    assert {p.name for p in tmp_path.iterdir()} == {b.file for b in batches} | {"t_rejected.csv"}
+    assert {p.name for p in tmp_path.iterdir()} == {b.file for b in batches} | KEPT
 
 
 def test_a_table_whose_rows_all_lose_leaves_no_batch(tmp_path):
     _, batches = stage(tmp_path, "reject_all", [("a", "1"), ("a", "2")])
     assert batches == []
-    assert [p.name for p in tmp_path.iterdir()] == ["t_rejected.csv"]
+    assert {p.name for p in tmp_path.iterdir()} == KEPT
 
 
 def test_without_duplicates_no_batch_is_written_again(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
@@ -21,6 +21,8 @@ _POOL = 32
 _BLOCK = 1 << 20
 _TRANSIENT = {420, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
+#: Most bytes of a query in an address: address and headers together may have 16,384 (REST API guide: Status Codes).
+_LONGEST_QUERY = 8_000
 
 #: Salesforce's error code → what to do.
 _ADVICE = {
@@ -250,6 +252,39 @@ class SalesforceClient:
         """``SELECT COUNT() FROM`` the object."""
         answer = self.read("/query", {"q": f"SELECT COUNT() FROM {sobject}"})
         return int(answer["totalSize"])
+
+    def existing(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[str]:
+        """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows."""
+        begin = f"SELECT {field} FROM {sobject} WHERE {field} IN ("
+        for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
+            page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
+            while True:
+                yield from (str(record[field]) for record in page["records"])
+                if page["done"]:
+                    break
+                page = self.read(page["nextRecordsUrl"])
+
+
+def soql_text(value: str) -> str:
+    """A text as SOQL writes it (SOQL guide: Quoted String Escape Sequences)."""
+    for plain, written in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        value = value.replace(plain, written)
+    return f"'{value}'"
+
+
+def _fitting(texts: Iterable[str], most: int) -> Iterator[list[str]]:
+    """The texts in lists that have at most so many bytes in an address, a comma between two of them."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        needed = len(quote(f"{text},", safe=""))
+        if held and size + needed > most:
+            yield held
+            held, size = [], 0
+        held.append(text)
+        size += needed
+    if held:
+        yield held
 
 
 def _give_up(state: tenacity.RetryCallState) -> NoReturn:
