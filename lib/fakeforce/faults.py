@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .errors import FakeforceError
+from .settings import MAX_NUMBER
 
 _HTML = "<html><head><title>Error</title></head><body><h1>{}</h1></body></html>"
 
@@ -89,8 +90,8 @@ class Fault:
             if not fits and one.name != "kind":
                 text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
                 raise FakeforceError(text)
-            if isinstance(value, int | float) and value < 0 and one.name != "seed":
-                raise FakeforceError(f"fault key {one.name!r} must not be negative and is {value}")
+            if isinstance(value, int | float) and one.name != "seed" and not 0 <= value <= MAX_NUMBER:
+                raise FakeforceError(f"fault key {one.name!r} must be from 0 to {MAX_NUMBER} and is {value}")
         if not 0 < self.rate <= 1:
             raise FakeforceError(f"fault key 'rate' must be above 0 and at most 1 and is {self.rate}")
         try:
