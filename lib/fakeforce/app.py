@@ -21,13 +21,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from .auth import Auth, OAuthError, userinfo
+from .auth import ORG_ID, Auth, OAuthError, userinfo
 from .clock import Clock, stamp
 from .describe import describe_object, object_summary
 from .errors import ApiError, FakeforceError, not_found
 from .faults import ANSWERS, CUTS, Fault, Faults
 from .ingest import Ingest, read_multipart
-from .jobs import job_info
+from .jobs import USER_ID, job_info
 from .queries import Queries
 from .rest import PAGE_ROWS, Collection, Rest, read_json
 from .schema import Schema
@@ -175,9 +175,6 @@ def _versions(api: Api, call: Call) -> Reply:
 
 def _resources(api: Api, call: Call) -> Reply:
     names = ("limits", "sobjects", "query", "queryAll", "jobs", "composite", "tooling", "search", "recent")
-    from .auth import ORG_ID
-    from .jobs import USER_ID
-
     identity = f"{call.base_url}/id/{ORG_ID}/{USER_ID}"
     return Reply(200, {name: f"{call.base}/{name}" for name in names} | {"identity": identity})
 

@@ -47,14 +47,8 @@ class Layout:
     """What one pass over the upload found. ``failure``: why the job fails; pieces may be readable still."""
 
     header: str = ""
-    names: list[str] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     failure: JobFailure | None = None
-
-    @property
-    def rows(self) -> int:
-        """Data rows in the file."""
-        return sum(piece.rows for piece in self.pieces)
 
 
 def survey(source: BinaryIO, delimiter: str, line_ending: str) -> Layout:
@@ -147,8 +141,8 @@ def _read_header(layout: Layout, record: bytes, delimiter: str) -> None:
     if record.startswith(BOM + b'"'):
         layout.failure = JobFailure("InvalidBatch", UNESCAPED_QUOTE)
     layout.header = text
-    layout.names = next(csv.reader([text], delimiter=delimiter), [])
-    if len(text) > MAX_HEADER_CHARACTERS or len(layout.names) > MAX_FIELDS:  # text assumed
+    names = next(csv.reader([text], delimiter=delimiter), [])
+    if len(text) > MAX_HEADER_CHARACTERS or len(names) > MAX_FIELDS:  # text assumed
         most = f"{MAX_HEADER_CHARACTERS} characters and {MAX_FIELDS} fields"
         layout.failure = layout.failure or JobFailure("InvalidBatch", f"A header has at most {most}")
 

@@ -215,6 +215,7 @@ def _read_object(path: Path) -> SObject:
         [f for f in given if f is not None], _checked(raw, "owner", bool, name.endswith("__c"), str(path))
     )
     names = [f.name.lower() for f in fields]
+    names += [f.relationship_name.lower() for f in fields if f.relationship_name]  # both make columns
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice:
         raise SchemaError(f"{path}: key 'fields': {twice!r} is given twice")

@@ -292,6 +292,12 @@ def test_a_wrong_field_is_refused_with_file_field_and_key(tmp_path, field, compl
         ("name = 'X__c'\n[[fields]]\nname='A b'\ntype='string'", "'A b' is no API name"),
         ("name = 'X__c'\n[[fields]]\nname='n'\ntype='string'", "key 'name': 'n'"),
         ("name = 'X__c'\n[[fields]]\nname='Id'\ntype='string'", "key 'name': 'Id'"),
+        (
+            "name = 'X__c'\n[[fields]]\nname='A__c'\ntype='reference'\nreference_to=['X__c']\n"
+            "relationship_name='R'\n[[fields]]\nname='B__c'\ntype='reference'\nreference_to=['X__c']\n"
+            "relationship_name='r'",
+            "key 'fields': 'r' is given twice",
+        ),
         ("name = 'sqlite_x'\n[[fields]]\nname='A__c'\ntype='string'", "key 'name': 'sqlite_x'"),
     ],
 )
