@@ -74,11 +74,7 @@ def _org(given: argparse.Namespace) -> Org:
 def _prepare(org: Org, given: argparse.Namespace) -> None:
     """Settings and faults of the command line. Raises FakeforceError."""
     org.change(**dict(given.set))
-    for fault in given.fault:
-        try:
-            org.faults.add(**fault)
-        except TypeError as error:
-            raise FakeforceError(f"--fault {fault}: {error}; see the table of faults in README.md") from None
+    org.faults.add_all(given.fault)
 
 
 def _run(org: Org, server: uvicorn.Server, listener: socket.socket) -> None:

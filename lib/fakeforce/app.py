@@ -482,8 +482,7 @@ def _admin_body(call: Call, kinds: tuple[type, ...] = (dict,)) -> Any:
 
 def _admin_faults(api: Api, call: Call) -> Reply:
     rules = _admin_body(call, (dict, list))
-    for rule in rules if isinstance(rules, list) else [rules]:
-        api.faults.add(**rule)
+    api.faults.add_all(rules if isinstance(rules, list) else [rules])
     return Reply(200, api.faults.shown())
 
 
@@ -504,7 +503,10 @@ def _admin_settings(api: Api, call: Call) -> Reply:
 
 
 def _admin_clock(api: Api, call: Call) -> Reply:
-    api.clock.push(float(_admin_body(call)["push"]))
+    seconds = _admin_body(call).get("push")
+    if type(seconds) not in (int, float):
+        raise FakeforceError(f'the body must be {{"push": seconds}}, and push is {seconds!r}')
+    api.clock.push(seconds)
     api.ingest.wake()
     api.queries.wake()
     return Reply(200, {"now": stamp(api.clock.now())})

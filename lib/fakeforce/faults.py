@@ -122,6 +122,16 @@ class Fault:
         return (not self.method or self.method.upper() == method) and bool(re.search(self.path, path))
 
 
+def _rule(given: object) -> Fault:
+    if not isinstance(given, dict) or "kind" not in given:
+        raise FakeforceError(f"a fault is an object with the key 'kind', not {given!r}")
+    known = {f.name for f in fields(Fault) if f.init}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise FakeforceError(f"unknown fault key {unknown[0]!r} (known: {', '.join(sorted(known))})")
+    return Fault(**given)
+
+
 class Faults:
     """The table of rules of one org."""
 
@@ -131,14 +141,14 @@ class Faults:
 
     def add(self, kind: str, **given: Any) -> Fault:
         """Add a rule, e.g. ``add("503", method="PUT", path="batches", times=2)``."""
-        known = {f.name for f in fields(Fault) if f.init} - {"kind"}
-        unknown = sorted(set(given) - known)
-        if unknown:
-            raise FakeforceError(f"unknown fault key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        rule = Fault(kind, **given)
+        return self.add_all([{"kind": kind, **given}])[0]
+
+    def add_all(self, given: list[dict[str, Any]]) -> list[Fault]:
+        """Add rules; when one is wrong, none is added. Raises FakeforceError."""
+        rules = [_rule(one) for one in given]
         with self._lock:
-            self._rules.append(rule)
-        return rule
+            self._rules += rules
+        return rules
 
     def clear(self) -> None:
         """Drop all rules."""

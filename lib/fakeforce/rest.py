@@ -184,6 +184,8 @@ class Rest:
     def _key_value(self, key: Field, text: str) -> Value:
         if RISKY_ENDING.search(text):
             raise not_found()
+        if key.type == "id":
+            return normal_id(text) or text
         try:
             value, error = parse_value(key, text, trim=self.settings.trim_text)
         except Unreadable:

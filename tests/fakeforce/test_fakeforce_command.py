@@ -78,7 +78,7 @@ def test_settings_faults_clock_and_https_come_from_the_command_line(command, tmp
         (["--fault", "slow:delay=nan"], "fault key 'delay' must be from 0 to 1000000000"),
         (["--fault", "503:path=("], "no regular expression"),
         (["--fault", "503:times"], "write it like 503:times=2,path=batches"),
-        (["--fault", '{"path": "x"}'], "--fault"),
+        (["--fault", '{"path": "x"}'], "an object with the key 'kind'"),
         (["--fault", "{nope"], "no JSON object"),
         (["--clock", "yesterday"], "write it like 2026-01-31T09:00:00Z"),
         (["--clock", "9999-01-01"], "1970 to 9000"),

@@ -36,6 +36,16 @@ def test_an_address_and_headers_have_at_most_16384_bytes_together(shared):
     assert (long.status_code, long.json()[0]["errorCode"]) == (431, "REQUEST_HEADER_FIELDS_TOO_LARGE")
 
 
+def test_a_row_is_found_by_its_id_of_15_characters_too(org, client):
+    made = client.call("PATCH", f"{FILES}/{REF}", json={}).json()["id"]
+    path = f"/sobjects/TMS_Daily_Sales_File__c/{made[:15]}"
+    assert client.call("GET", path).json()["Id"] == made
+    assert client.call("PATCH", path, json={"TMS_Status__c": "Uploaded"}).status_code == 204
+    assert [row["TMS_Status__c"] for row in org.rows("TMS_Daily_Sales_File__c")] == ["Uploaded"]
+    assert client.call("DELETE", path).status_code == 204
+    assert org.count("TMS_Daily_Sales_File__c") == 0
+
+
 def test_update_only_never_creates(org, client):
     path = f"{FILES}/{REF}?updateOnly=true"
     missing = client.call("PATCH", path, json={"TMS_Status__c": "Uploaded"})
