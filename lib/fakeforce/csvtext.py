@@ -151,7 +151,8 @@ def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]
     """The rows of one internal batch."""
     source.seek(piece.offset)
     data = source.read(piece.size)
-    if b' "' in data or b'" ' in data:
+    mark = re.escape(delimiter.encode())
+    if re.search(rb"(?:\A|[\n" + mark + rb']) +"|" +(?:[\r\n' + mark + rb"]|\Z)", data):  # perhaps
         return list(_rows_with_blanks(data, delimiter))
     return [row for row in _reader(data, delimiter) if row]
 
