@@ -32,6 +32,7 @@ from .store import Store
 from .values import echo
 from .worker import Worker
 
+OLDEST = 41  # version (Bulk API 2.0 guide: Create a Job)
 OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 BY_ID = ("update", "delete", "hardDelete")
 MULTIPART_CHARACTERS = 100_000  # Bulk API 2.0 guide: Create a Job
@@ -63,6 +64,8 @@ class Ingest:
 
         ``data``: the CSV of a multipart call; the job then starts at UploadComplete.
         """
+        if float(version) < OLDEST:
+            raise not_found()
         obj, operation, key = self._target(body)
         delimiter = choice(body, "columnDelimiter", tuple(DELIMITERS), "COMMA")
         line_ending = choice(body, "lineEnding", tuple(LINE_ENDS), "LF")
