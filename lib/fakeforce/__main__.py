@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from .errors import FakeforceError
+from .faults import Fault
 from .server import Org, check_loopback, make_server, running, tls_files
 
 _EPILOG = """\
@@ -29,6 +31,8 @@ it; with --state, tables and jobs are there again at the next start, and unfinis
 
 Kinds of faults, their keys and all settings: README.md of the package.
 """
+
+_NUMBERS: dict[str, Any] = {f.name: type(f.default) for f in fields(Fault) if type(f.default) in (int, float)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,11 +74,7 @@ def _org(given: argparse.Namespace) -> Org:
 def _prepare(org: Org, given: argparse.Namespace) -> None:
     """Settings and faults of the command line. Raises FakeforceError."""
     org.change(**dict(given.set))
-    for fault in given.fault:
-        try:
-            org.faults.add(**fault)
-        except TypeError as error:
-            raise FakeforceError(f"--fault {fault}: {error}; see the table of faults in README.md") from None
+    org.faults.add_all(given.fault)
 
 
 def _run(org: Org, server: uvicorn.Server, listener: socket.socket) -> None:
@@ -162,7 +162,12 @@ def _fault(text: str) -> dict[str, Any]:
 
 
 def _fault_value(key: str, value: str) -> Any:
-    return int(value) if key in ("times", "skip", "rows") and value.isascii() and value.isdigit() else value
+    """A number for a key that wants one; what is no number stays text, and the key refuses it."""
+    kind = _NUMBERS.get(key)
+    try:
+        return kind(value) if kind else value
+    except ValueError:
+        return value
 
 
 def _value(text: str) -> Any:

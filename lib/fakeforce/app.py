@@ -21,13 +21,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from .auth import Auth, OAuthError, userinfo
+from .auth import ORG_ID, Auth, OAuthError, userinfo
 from .clock import Clock, stamp
 from .describe import describe_object, object_summary
 from .errors import ApiError, FakeforceError, not_found
-from .faults import ANSWERS, Fault, Faults
+from .faults import ANSWERS, CUTS, Fault, Faults
 from .ingest import Ingest, read_multipart
-from .jobs import job_info
+from .jobs import USER_ID, job_info
 from .queries import Queries
 from .rest import PAGE_ROWS, Collection, Rest, read_json
 from .schema import Schema
@@ -35,6 +35,7 @@ from .settings import Settings
 from .store import Store
 
 OLDEST, NEWEST = 36, 67
+MAX_HEAD = 16_384  # bytes of address and headers (REST guide: Status Codes and Error Responses)
 RETIRED = 30  # v21 to v30 answer 410 (REST guide: API End-of-Life Policy)
 JSON = "application/json;charset=UTF-8"
 CSV = "text/csv; charset=UTF-8"
@@ -174,9 +175,6 @@ def _versions(api: Api, call: Call) -> Reply:
 
 def _resources(api: Api, call: Call) -> Reply:
     names = ("limits", "sobjects", "query", "queryAll", "jobs", "composite", "tooling", "search", "recent")
-    from .auth import ORG_ID
-    from .jobs import USER_ID
-
     identity = f"{call.base_url}/id/{ORG_ID}/{USER_ID}"
     return Reply(200, {name: f"{call.base}/{name}" for name in names} | {"identity": identity})
 
@@ -484,8 +482,7 @@ def _admin_body(call: Call, kinds: tuple[type, ...] = (dict,)) -> Any:
 
 def _admin_faults(api: Api, call: Call) -> Reply:
     rules = _admin_body(call, (dict, list))
-    for rule in rules if isinstance(rules, list) else [rules]:
-        api.faults.add(**rule)
+    api.faults.add_all(rules if isinstance(rules, list) else [rules])
     return Reply(200, api.faults.shown())
 
 
@@ -506,7 +503,10 @@ def _admin_settings(api: Api, call: Call) -> Reply:
 
 
 def _admin_clock(api: Api, call: Call) -> Reply:
-    api.clock.push(float(_admin_body(call)["push"]))
+    seconds = _admin_body(call).get("push")
+    if type(seconds) not in (int, float):
+        raise FakeforceError(f'the body must be {{"push": seconds}}, and push is {seconds!r}')
+    api.clock.push(seconds)
     api.ingest.wake()
     api.queries.wake()
     return Reply(200, {"now": stamp(api.clock.now())})
@@ -658,6 +658,8 @@ class App:
             await response(scope, receive, noting)
         if status == 0:
             self.api.calls.append(Seen(scope["method"], unquote(raw), 0))
+        if fault is not None and fault.kind in (*CUTS, "stall"):
+            await _gone(receive)
 
     async def _strike(self, fault: Fault, scope: Scope, receive: Receive, noting: Send, send: Send) -> None:
         if fault.kind in ANSWERS:
@@ -700,6 +702,8 @@ class App:
         return _response(reply, call)
 
     async def _reply(self, request: Request, call: Call) -> Reply:
+        if call.parts[0] != "fakeforce":
+            _check_head(request.scope)
         call.version = read_version(call.parts)
         if call.version:
             self._spend(call)
@@ -743,26 +747,45 @@ class App:
 
     async def _receive(self, request: Request, part: Path, zipped: str) -> None:
         """The limit is on the decompressed data (Bulk API guide: limits)."""
-        unzip = zlib.decompressobj(wbits=UNZIP[zipped]) if zipped in UNZIP else None
+        unzip = _Unzip(zipped) if zipped in UNZIP else None
         size = 0
         with await run_in_threadpool(part.open, "wb") as target:
             async for data in request.stream():
-                plain = _unzipped(unzip, data) if unzip else data
+                plain = unzip.more(data) if unzip else data
                 size += len(plain)
                 if size > self.api.settings.max_upload_bytes:
                     text = f"Job data is larger than {self.api.settings.max_upload_bytes} bytes"  # assumed
                     raise ApiError(400, "CLIENTINPUTERROR", text)
                 _write(target, plain)
-        if unzip and size and not unzip.eof:
-            raise ApiError(400, "CLIENTINPUTERROR", f"The {zipped} data breaks off")
+        if unzip:
+            unzip.check_end()
 
 
-def _unzipped(unzip: Any, data: bytes) -> bytes:
-    try:
-        plain: bytes = unzip.decompress(data)
-    except zlib.error as error:
-        raise ApiError(400, "CLIENTINPUTERROR", f"The data cannot be decompressed: {error}") from None
-    return plain
+class _Unzip:
+    """Compressed data, piece by piece; gzip data may be several members one after the other (RFC 1952)."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind, self._stream = kind, zlib.decompressobj(wbits=UNZIP[kind])
+        self._begun = False
+
+    def more(self, data: bytes) -> bytes:
+        """The next piece as plain bytes. Raises 400."""
+        plain = b""
+        try:
+            while data:
+                if self._stream.eof:
+                    self._stream = zlib.decompressobj(wbits=UNZIP[self._kind])
+                self._begun = True
+                plain += self._stream.decompress(data)
+                data = self._stream.unused_data
+        except zlib.error as error:
+            raise ApiError(400, "CLIENTINPUTERROR", f"The data cannot be decompressed: {error}") from None
+        return plain
+
+    def check_end(self) -> None:
+        """Raises 400 for data that stops in the middle."""
+        if self._begun and not self._stream.eof:
+            raise ApiError(400, "CLIENTINPUTERROR", f"The {self._kind} data breaks off")
 
 
 def _write(target: BinaryIO, data: bytes) -> None:
@@ -780,15 +803,24 @@ def _read_head(request: Request) -> Call:
     return Call(request.method, parts, query, headers, b"", base_url)
 
 
+def _check_head(scope: Scope) -> None:
+    """Refuse an address, or an address with its headers, of more than 16,384 bytes (codes and texts assumed)."""
+    address = len(scope["raw_path"].partition(b"?")[0]) + 1 + len(scope["query_string"])
+    if address > MAX_HEAD:
+        raise ApiError(414, "URI_TOO_LONG", f"The URI is longer than {MAX_HEAD} bytes")
+    if address + sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD:
+        raise ApiError(431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"URI and headers exceed {MAX_HEAD} bytes")
+
+
 def _plain(body: bytes, call: Call) -> bytes:
     """Request bodies may be compressed (REST guide: Compression Headers)."""
     kind = call.headers.get("content-encoding", "").strip().lower()
     if kind not in UNZIP:
         return body
-    try:
-        return zlib.decompress(body, wbits=UNZIP[kind])
-    except zlib.error as error:
-        raise ApiError(400, "CLIENTINPUTERROR", f"The request body is not valid {kind}: {error}") from None
+    unzip = _Unzip(kind)
+    plain = unzip.more(body)
+    unzip.check_end()
+    return plain
 
 
 def _response(reply: Reply, call: Call) -> Response:
@@ -836,6 +868,12 @@ async def _read_some(request: Request) -> None:
 async def _read_some_of(response: StreamingResponse) -> None:
     async for _ in response.body_iterator:
         return
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until uvicorn knows that the connection is cut, or it logs an answer that never came."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _only_first(send: Send, raw: Any) -> Send:

@@ -22,6 +22,7 @@ MAX_HEADER_CHARACTERS = 32_000  # Bulk API 2.0 guide: Prepare CSV Files
 MAX_FIELDS = 5_000  # limits
 MAX_RECORD_BYTES = 4 * MAX_RECORD_CHARACTERS
 BOM = b"\xef\xbb\xbf"
+_QUOTED = re.compile(rb'"[^"]*"')
 UNESCAPED_QUOTE = "Failed to parse CSV. Found unescaped quote. A value with quote should be within a quote"
 TOO_LARGE = f"A record is larger than {MAX_RECORD_CHARACTERS} characters"
 
@@ -37,19 +38,17 @@ class Piece:
     rows: int
 
 
+class StrayBlank(list[str]):
+    """The cells of a row with a blank next to a quote, which refuses the row."""
+
+
 @dataclass
 class Layout:
     """What one pass over the upload found. ``failure``: why the job fails; pieces may be readable still."""
 
     header: str = ""
-    names: list[str] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     failure: JobFailure | None = None
-
-    @property
-    def rows(self) -> int:
-        """Data rows in the file."""
-        return sum(piece.rows for piece in self.pieces)
 
 
 def survey(source: BinaryIO, delimiter: str, line_ending: str) -> Layout:
@@ -59,7 +58,7 @@ def survey(source: BinaryIO, delimiter: str, line_ending: str) -> Layout:
     seen, except that any CR in an LF job's data counts as a wrong line end, also inside quotes: assumed).
     """
     layout = Layout()
-    shape = _record_shape(delimiter)
+    shape = _record_shape(delimiter)  # of the header; a row may have blanks at its quotes
     offset = 0
     piece: Piece | None = None
     for record in _records(source):
@@ -70,6 +69,7 @@ def survey(source: BinaryIO, delimiter: str, line_ending: str) -> Layout:
                 layout.pieces.clear()  # the rows cannot be told apart, or not be read
                 return layout
         if not layout.header:
+            shape = _record_shape(delimiter, blanks=b" *")
             _read_header(layout, record, delimiter)
         elif record.strip(b"\r\n"):  # a blank line is no row (assumed)
             if piece is None or piece.rows == BATCH_ROWS:
@@ -99,9 +99,10 @@ def _records(source: BinaryIO) -> Iterator[bytes]:
         yield b"".join(pending)
 
 
-def _record_shape(delimiter: str) -> re.Pattern[bytes]:
+def _record_shape(delimiter: str, blanks: bytes = b"") -> re.Pattern[bytes]:
+    """A whole record; ``blanks`` matches what may stand between a quote and the cell's end."""
     mark = re.escape(delimiter.encode())
-    cell = rb'(?:"(?:[^"]|"")*"|[^"\n' + mark + rb"]*)"
+    cell = rb"(?:" + blanks + rb'"(?:[^"]|"")*"' + blanks + rb'|[^"\n' + mark + rb"]*)"
     return re.compile(cell + rb"(?:" + mark + cell + rb")*\r?\n?\Z")
 
 
@@ -126,7 +127,12 @@ def _record_problem(record: bytes, shape: re.Pattern[bytes], line_ending: str) -
 def _line_end_fits(record: bytes, line_ending: str) -> bool:
     if line_ending == "LF":
         return b"\r" not in record
-    return not record.endswith(b"\n") or record.endswith(b"\r\n")
+    if record.endswith(b"\n") and not record.endswith(b"\r\n"):
+        return False
+    # A CR by itself may be inside quotes only: outside it is a line end of neither kind (assumed).
+    if record.count(b"\r") == record.endswith(b"\r\n"):
+        return True
+    return b"\r" not in _QUOTED.sub(b"", record).removesuffix(b"\r\n")
 
 
 def _read_header(layout: Layout, record: bytes, delimiter: str) -> None:
@@ -135,8 +141,8 @@ def _read_header(layout: Layout, record: bytes, delimiter: str) -> None:
     if record.startswith(BOM + b'"'):
         layout.failure = JobFailure("InvalidBatch", UNESCAPED_QUOTE)
     layout.header = text
-    layout.names = next(csv.reader([text], delimiter=delimiter), [])
-    if len(text) > MAX_HEADER_CHARACTERS or len(layout.names) > MAX_FIELDS:  # text assumed
+    names = next(csv.reader([text], delimiter=delimiter), [])
+    if len(text) > MAX_HEADER_CHARACTERS or len(names) > MAX_FIELDS:  # text assumed
         most = f"{MAX_HEADER_CHARACTERS} characters and {MAX_FIELDS} fields"
         layout.failure = layout.failure or JobFailure("InvalidBatch", f"A header has at most {most}")
 
@@ -144,9 +150,26 @@ def _read_header(layout: Layout, record: bytes, delimiter: str) -> None:
 def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]]:
     """The rows of one internal batch."""
     source.seek(piece.offset)
-    text = source.read(piece.size).decode("utf-8", errors="replace")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [row for row in rows if row]
+    data = source.read(piece.size)
+    mark = re.escape(delimiter.encode())
+    if re.search(rb"(?:\A|[\n" + mark + rb']) +"|" +(?:[\r\n' + mark + rb"]|\Z)", data):  # perhaps
+        return list(_rows_with_blanks(data, delimiter))
+    return [row for row in _reader(data, delimiter) if row]
+
+
+def _reader(data: bytes, delimiter: str, *, blanks: bool = False) -> Iterator[list[str]]:
+    text = data.decode("utf-8", errors="replace")
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks)
+
+
+def _rows_with_blanks(data: bytes, delimiter: str) -> Iterator[list[str]]:
+    """Record by record. A blank next to a quote is an error of its row (guide: Prepare CSV Files)."""
+    shape = _record_shape(delimiter)
+    for record in _records(io.BytesIO(data)):
+        if b'"' not in record or shape.match(record):
+            yield from (row for row in _reader(record, delimiter) if row)
+        else:
+            yield from (StrayBlank(row) for row in _reader(record, delimiter, blanks=True))
 
 
 def quoted(cells: Sequence[str], delimiter: str, line_end: str) -> str:

@@ -66,9 +66,7 @@ def _children(schema: Schema, obj: SObject) -> list[dict[str, Any]]:
             "relationshipName": None,
             "restrictedDelete": False,
         }
-        for other in schema.objects.values()
-        for f in other.fields
-        if obj.name in f.reference_to
+        for other, f in schema.references_to(obj)
     ]
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .errors import FakeforceError
+from .settings import MAX_NUMBER
 
 _HTML = "<html><head><title>Error</title></head><body><h1>{}</h1></body></html>"
 
@@ -89,8 +90,8 @@ class Fault:
             if not fits and one.name != "kind":
                 text = f"fault key {one.name!r} must be of type {kind.__name__} and is {value!r}"
                 raise FakeforceError(text)
-            if isinstance(value, int | float) and value < 0 and one.name != "seed":
-                raise FakeforceError(f"fault key {one.name!r} must not be negative and is {value}")
+            if isinstance(value, int | float) and one.name != "seed" and not 0 <= value <= MAX_NUMBER:
+                raise FakeforceError(f"fault key {one.name!r} must be from 0 to {MAX_NUMBER} and is {value}")
         if not 0 < self.rate <= 1:
             raise FakeforceError(f"fault key 'rate' must be above 0 and at most 1 and is {self.rate}")
         try:
@@ -121,6 +122,16 @@ class Fault:
         return (not self.method or self.method.upper() == method) and bool(re.search(self.path, path))
 
 
+def _rule(given: object) -> Fault:
+    if not isinstance(given, dict) or "kind" not in given:
+        raise FakeforceError(f"a fault is an object with the key 'kind', not {given!r}")
+    known = {f.name for f in fields(Fault) if f.init}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise FakeforceError(f"unknown fault key {unknown[0]!r} (known: {', '.join(sorted(known))})")
+    return Fault(**given)
+
+
 class Faults:
     """The table of rules of one org."""
 
@@ -130,14 +141,14 @@ class Faults:
 
     def add(self, kind: str, **given: Any) -> Fault:
         """Add a rule, e.g. ``add("503", method="PUT", path="batches", times=2)``."""
-        known = {f.name for f in fields(Fault) if f.init} - {"kind"}
-        unknown = sorted(set(given) - known)
-        if unknown:
-            raise FakeforceError(f"unknown fault key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        rule = Fault(kind, **given)
+        return self.add_all([{"kind": kind, **given}])[0]
+
+    def add_all(self, given: list[dict[str, Any]]) -> list[Fault]:
+        """Add rules; when one is wrong, none is added. Raises FakeforceError."""
+        rules = [_rule(one) for one in given]
         with self._lock:
-            self._rules.append(rule)
-        return rule
+            self._rules += rules
+        return rules
 
     def clear(self) -> None:
         """Drop all rules."""

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from .clock import Clock, stamp
 from .csvtext import BATCH_ROWS, DELIMITERS, LINE_ENDS, Layout, Piece, quoted, read_piece, survey
-from .errors import ApiError, JobFailure, RowError
+from .errors import ApiError, JobFailure, RowError, not_found
 from .faults import Faults
 from .jobs import INGEST, RUNNING, TERMINAL, Job, Jobs, choice
 from .records import CHUNK_ROWS, Change, Outcome, Rows, Writer, compile_writer, read_csv_rows, resolve_column
@@ -32,6 +32,7 @@ from .store import Store
 from .values import echo
 from .worker import Worker
 
+OLDEST = 41  # version (Bulk API 2.0 guide: Create a Job)
 OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 BY_ID = ("update", "delete", "hardDelete")
 MULTIPART_CHARACTERS = 100_000  # Bulk API 2.0 guide: Create a Job
@@ -63,6 +64,8 @@ class Ingest:
 
         ``data``: the CSV of a multipart call; the job then starts at UploadComplete.
         """
+        if float(version) < OLDEST:
+            raise not_found()
         obj, operation, key = self._target(body)
         delimiter = choice(body, "columnDelimiter", tuple(DELIMITERS), "COMMA")
         line_ending = choice(body, "lineEnding", tuple(LINE_ENDS), "LF")
@@ -83,9 +86,10 @@ class Ingest:
 
     def _close(self, job: Job) -> Job:
         later = stamp(self.clock.now() + timedelta(seconds=self.settings.job_delay))
-        with self._uploads:
+        with self._uploads:  # no upload may begin between the look and the move
             busy = job["n"] in self._uploading
-        if busy or not self._jobs.move(job, "UploadComplete", ("Open",), not_before=later):
+            closed = not busy and self._jobs.move(job, "UploadComplete", ("Open",), not_before=later)
+        if not closed:
             # Text assumed.
             state = "uploading" if busy else self.job(job["id"])["state"]
             raise ApiError(400, "INVALIDJOBSTATE", f"Closing already {state} Job not allowed")
@@ -120,10 +124,10 @@ class Ingest:
 
     def begin_upload(self, job_id: str) -> tuple[Job, Path]:
         """PUT batches may start: the job is Open and has no data yet. Returns a scratch path to write to."""
-        job = self.job(job_id)
-        if job["state"] != "Open":
-            raise ApiError(400, "INVALIDJOBSTATE", f"Job is in state {job['state']} and takes no more data")
         with self._uploads:
+            job = self.job(job_id)
+            if job["state"] != "Open":
+                raise _no_more_data(job["state"])
             if job["uploaded"] or job["n"] in self._uploading:
                 # The beginning of the text is seen, status and code are assumed.
                 text = (
@@ -136,20 +140,30 @@ class Ingest:
     def end_upload(self, job: Job, part: Path, *, complete: bool) -> None:
         """The body came whole: it becomes the job's data. Broken off: the job stays Open and empty.
 
-        Raises 400 for no data at all (assumed).
+        Raises 400 for no data at all and for a job that was aborted meanwhile, 404 for a deleted one (assumed).
         """
         try:
-            if complete and part.stat().st_size:
-                part.replace(self._data_path(job))
-                with self.store.transaction() as con:
-                    con.execute("UPDATE _job SET uploaded = 1 WHERE n = ? AND state = 'Open'", (job["n"],))
+            if not complete:
                 return
-            part.unlink(missing_ok=True)
+            if not part.stat().st_size:
+                raise ApiError(400, "CLIENTINPUTERROR", "Job data is empty")
+            if not self._keep(job, part):
+                raise _no_more_data("Aborted")
+        except FileNotFoundError:
+            raise not_found() from None  # the job went, and its files with it
         finally:
+            part.unlink(missing_ok=True)
             with self._uploads:
                 self._uploading.discard(job["n"])
-        if complete:
-            raise ApiError(400, "CLIENTINPUTERROR", "Job data is empty")
+
+    def _keep(self, job: Job, part: Path) -> bool:
+        """The file becomes the data of a job that is still Open; nothing else can move the job meanwhile."""
+        with self.store.transaction() as con:
+            sql = "UPDATE _job SET uploaded = 1 WHERE n = ? AND state = 'Open'"
+            kept = bool(con.execute(sql, (job["n"],)).rowcount)
+            if kept:
+                part.replace(self._data_path(job))
+        return kept
 
     def change_state(self, job_id: str, wanted: object) -> Job:
         """PATCH {state}: UploadComplete from Open; Aborted from every state that is not final."""
@@ -457,6 +471,10 @@ class Ingest:
         code, _, message = (fault.error or text).partition(":")
         for at in range(min(fault.rows, count)):
             errors[at] = RowError(code, message)
+
+
+def _no_more_data(state: str) -> ApiError:
+    return ApiError(400, "INVALIDJOBSTATE", f"Job is in state {state} and takes no more data")
 
 
 def _header_cells(job: Job) -> list[str]:

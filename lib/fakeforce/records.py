@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .csvtext import StrayBlank
 from .errors import JobFailure, RowError
 from .ids import normal_id
 from .schema import Field, Schema, SObject
@@ -90,17 +91,20 @@ def _resolve_lookup(schema: Schema, obj: SObject, name: str) -> Column:
     return Column(reference, exact=name == f"{path}.{via.name}", via=via, targets=targets)
 
 
+def given_twice(columns: Sequence[Column]) -> int | None:
+    """The first column whose field another one gives already, as a lookup by id and by external id do."""
+    fields = [column.field.name for column in columns]
+    return next((at for at, name in enumerate(fields) if name in fields[:at]), None)
+
+
 def compile_writer(
     schema: Schema, obj: SObject, operation: str, key: Field | None, names: Sequence[str]
 ) -> Writer:
     """Header names to a Writer. Raises JobFailure naming the first bad column."""
     columns = tuple(resolve_column(schema, obj, name) for name in names)
-    seen: set[tuple[str, bool]] = set()
-    for name, column in zip(names, columns, strict=True):
-        mark = (column.field.name, column.via is not None)
-        if mark in seen:  # what a real org says is not known; it must not pass silently
-            raise JobFailure("InvalidBatch", f"Field name given twice : {name}")
-        seen.add(mark)
+    twice = given_twice(columns)
+    if twice is not None:  # what a real org says is not known; it must not pass silently
+        raise JobFailure("InvalidBatch", f"Field name given twice : {names[twice]}")
     writer = Writer(obj, operation, key, columns)
     if key is not None and operation == "upsert" and writer.key_at() is None:
         raise JobFailure("InvalidBatch", f"Field name not found : {key.name}")
@@ -119,8 +123,8 @@ def read_csv_rows(writer: Writer, rows: list[list[str]], *, trim: bool) -> Rows:
     """CSV cells of one internal batch to stored values, a column at a time."""
     width = len(writer.columns)
     found = Rows([])
-    if any(len(row) != width for row in rows):
-        rows = _complain_of_width(rows, width, found)
+    if any(len(row) != width or isinstance(row, StrayBlank) for row in rows):
+        rows = _refuse_misshapen(rows, width, found)
     for at, (column, cells) in enumerate(zip(writer.columns, _transposed(rows, width), strict=True)):
         values, errors = column_reader(column.value_field, at, trim=trim)(cells)
         found.columns.append(values)
@@ -129,16 +133,19 @@ def read_csv_rows(writer: Writer, rows: list[list[str]], *, trim: bool) -> Rows:
     return found
 
 
-def _complain_of_width(rows: list[list[str]], width: int, found: Rows) -> list[list[str]]:
-    """A row with a wrong number of cells is refused by itself (seen)."""
+def _refuse_misshapen(rows: list[list[str]], width: int, found: Rows) -> list[list[str]]:
+    """A row with a wrong number of cells (seen), or with a blank next to a quote, is refused by itself."""
     empty = [""] * width
     for at, row in enumerate(rows):
-        if len(row) != width:
+        if isinstance(row, StrayBlank):  # documented (guide: Prepare CSV Files), code and text assumed
+            text = "Failed to parse CSV. Found a blank next to a quote"
+            found.errors[at] = RowError("INVALID_FIELD", text)
+        elif len(row) != width:
             message = (
                 f"Number of fields in header is different from the row. header = {width} row = {len(row)}"
             )
             found.errors[at] = RowError("INVALID_FIELD", message)
-    return [row if len(row) == width else empty for row in rows]
+    return [empty if at in found.errors else row for at, row in enumerate(rows)]
 
 
 def _transposed(rows: list[list[str]], width: int) -> Sequence[Sequence[str]]:
@@ -171,6 +178,7 @@ class Change:
         if self.writer.operation in ("delete", "hardDelete"):
             self._find_by_id()
             self._refuse_forbidden()
+            self._leave_children()
             hard = self.writer.operation == "hardDelete"
             self.store.delete(self.con, self.obj, list(dict.fromkeys(self.target.values())), hard=hard)
         else:
@@ -226,6 +234,24 @@ class Change:
             if not allowed:
                 self.errors[at] = error
                 self.target.pop(at, None)
+
+    def _leave_children(self) -> None:
+        """Lookups of others to a deleted record become empty; a required one keeps the record (help: Lookup
+        Relationship; text assumed)."""
+        for child, reference in self.store.schema.references_to(self.obj):
+            if not self.target or reference.server_set:
+                continue
+            if reference.nillable:
+                self.store.clear(self.con, child, reference, list(self.target.values()))
+                continue
+            going = set(self.target.values())
+            kept = {v for v, i in self.store.find(self.con, child, reference, going) if i not in going}
+            for at in [at for at, record in self.target.items() if record in kept]:
+                text = (
+                    f"Your attempt to delete this record failed: it is associated with {child.label_plural}"
+                )
+                self.errors[at] = RowError("DELETE_FAILED", text)
+                del self.target[at]
 
     def _resolve_lookups(self) -> None:
         """External ids of parents to record ids; one that is not there refuses the whole row (seen)."""
@@ -414,9 +440,9 @@ class Change:
                 if holder == "<unknown>" and (unique.name, fold(unique, value)) not in self._claimed:
                     self._claimed.add((unique.name, fold(unique, value)))
                 elif holder != self.target.get(at):
-                    text = (
-                        f"duplicate value found: {unique.name} duplicates value on record with id: {holder}"
-                    )
+                    # Both forms seen; that a record of the same chunk has neither name nor id is assumed.
+                    name = "<unknown>" if holder == "<unknown>" else unique.name
+                    text = f"duplicate value found: {name} duplicates value on record with id: {holder}"
                     self.errors[at] = RowError("DUPLICATE_VALUE", text)
 
     def _write_updates(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .clock import Clock, stamp
 from .errors import ApiError, JobFailure, RowError, not_found
 from .ids import normal_id
-from .records import Change, Column, Outcome, Writer, resolve_column
+from .records import Change, Column, Outcome, Writer, given_twice, resolve_column
 from .schema import Field, Schema, SObject
 from .settings import Settings
 from .soql import Aggregate, Path, Query, parse
@@ -184,6 +184,8 @@ class Rest:
     def _key_value(self, key: Field, text: str) -> Value:
         if RISKY_ENDING.search(text):
             raise not_found()
+        if key.type == "id":
+            return normal_id(text) or text
         try:
             value, error = parse_value(key, text, trim=self.settings.trim_text)
         except Unreadable:
@@ -210,6 +212,10 @@ class Rest:
             column, cell = self._cell(obj, name, value)
             columns.append(column)
             cells.append(cell)
+        twice = given_twice(columns)
+        if twice is not None:
+            name = columns[twice].field.name
+            raise ApiError(400, "INVALID_FIELD", f"Field {name} is given twice", (name,))  # assumed
         return tuple(columns), cells
 
     def _cell(self, obj: SObject, name: str, value: Any) -> tuple[Column, Cell]:

@@ -21,6 +21,7 @@ DEFAULT_LENGTH = {
     **{"multipicklist": 4099, "autonumber": 30},
 }
 DEFAULT_SCALE = {"currency": 2, "percent": 2, "double": 0}
+_OWN_NAMES = {"id", "isdeleted", "n"}  # n numbers the rows of a table
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_DIGITS = 18  # Salesforce's own bound on a number field; lets a value be stored as one scaled integer
 
@@ -148,6 +149,11 @@ class Schema:
         """The object of that API name, in any case."""
         return self._by_name.get(name.lower())
 
+    def references_to(self, obj: SObject) -> list[tuple[SObject, Field]]:
+        """The fields of all objects that may hold a record of this one; required ones first."""
+        found = [(o, f) for o in self.objects.values() for f in o.fields if obj.name in f.reference_to]
+        return sorted(found, key=lambda pair: pair[1].nillable)
+
     def tables(self) -> list[SObject]:
         """Every object that has records, the tooling ones too."""
         return [*self.objects.values(), *(self.tooling.objects.values() if self.tooling else ())]
@@ -195,7 +201,7 @@ def _read_object(path: Path) -> SObject:
         raise SchemaError(f"{path}: not readable as TOML: {error}") from error
     _only(raw, OBJECT_KEYS, str(path))
     name = _text(raw, "name", str(path))
-    if not re.fullmatch(r"[A-Za-z]\w*", name):
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.lower().startswith("sqlite_"):
         raise SchemaError(f"{path}: key 'name': {name!r} is no API name")
     label = _checked(raw, "label", str, name, str(path))
     prefix = raw.get("key_prefix") or _prefix_of(name)
@@ -209,6 +215,7 @@ def _read_object(path: Path) -> SObject:
         [f for f in given if f is not None], _checked(raw, "owner", bool, name.endswith("__c"), str(path))
     )
     names = [f.name.lower() for f in fields]
+    names += [f.relationship_name.lower() for f in fields if f.relationship_name]  # both make columns
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice:
         raise SchemaError(f"{path}: key 'fields': {twice!r} is given twice")
@@ -255,8 +262,8 @@ def _read_field(raw: dict[str, Any], where: str) -> Field | None:
     """One field; None when the user may not see it (``visible = false``: field-level security)."""
     name = _text(raw, "name", where)
     where = f"{where} ({name})"
-    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
-        raise SchemaError(f"{where}: key 'name': {name!r} is no API name")
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.lower() in _OWN_NAMES:
+        raise SchemaError(f"{where}: key 'name': {name!r} is no API name, or one that the server gives")
     _only(raw, FIELD_KEYS, where)
     kind = _text(raw, "type", where)
     if kind not in FILE_TYPES:
@@ -349,6 +356,8 @@ def _with_default(found: Field, raw: dict[str, Any], where: str) -> Field:
     if given is None:
         # A checkbox always has a value (SOAP guide: core data types).
         return replace(found, default=0, defaulted=True) if found.type == "boolean" else found
+    if found.unique:
+        raise SchemaError(f"{where}: key 'default': two records of a unique field cannot share a value")
     text = str(given).lower() if isinstance(given, bool) else str(given)
     try:
         value, error = parse_value(found, text)

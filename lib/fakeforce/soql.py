@@ -39,6 +39,8 @@ _COMPARE = {"=", "!=", "<>", "<", "<=", ">", ">="}
 _AGGREGATES = {"COUNT", "COUNT_DISTINCT", "SUM", "MIN", "MAX", "AVG"}
 _FIELDS = {"ALL", "STANDARD", "CUSTOM"}
 _CLAUSES = ("WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET")
+# Names of nothing (SOQL guide: Reserved Keywords); GROUP is an object's name all the same.
+_RESERVED = {"AND", "FROM", "HAVING", "IN", "LIKE", "LIMIT", "NOT", "NULL", "OR", "SELECT", "WHERE"}
 _NOT_YET = {"WITH", "FOR", "TYPEOF", "USING", "ALL", "UPDATE"}
 _REFERENCE = "Please reference your WSDL or the describe call for the appropriate names."
 MAX_TEXT = 100_000  # characters of a query (SOQL and SOSL limits)
@@ -250,7 +252,7 @@ class _Parser:
 
     def _name(self) -> Token:
         token = self.peek()
-        if token.kind != "name" or ":" in token.text:
+        if token.kind != "name" or ":" in token.text or token.text.upper() in _RESERVED:
             raise self.unexpected()
         return self._next()
 

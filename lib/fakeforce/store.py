@@ -6,6 +6,8 @@ also when the process is killed.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import queue
 import shutil
 import sqlite3
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .errors import FakeforceError
 from .ids import normal_id, record_id
 from .schema import Field, Schema, SObject
 from .values import Value, text_of
@@ -60,18 +63,26 @@ class Store:
         self._lock = threading.RLock()
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._open: list[sqlite3.Connection] = []
-        self._writer = self._connect()
         self._numbers: dict[str, int] = {}
-        self._prepare()
+        self._held = _alone(self.uploads, self.path)
+        try:
+            self._writer = self._connect()
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            text = (
+                f"the state file {self.path} cannot be used: {error}; name another file, or remove this one"
+            )
+            raise FakeforceError(text) from error
 
     def _connect(self) -> sqlite3.Connection:
         con = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._open.append(con)
         con.execute("PRAGMA journal_mode = WAL")
         # Without a state file nothing outlives the process; a killed process loses nothing either way.
         con.execute(f"PRAGMA synchronous = {'OFF' if self._scratch else 'NORMAL'}")
         # The writer walks an index in random order; readers read once.
-        con.execute(f"PRAGMA cache_size = {-8192 if self._open else -65536}")
-        self._open.append(con)
+        con.execute(f"PRAGMA cache_size = {-8192 if len(self._open) > 1 else -65536}")
         return con
 
     def _prepare(self) -> None:
@@ -89,6 +100,10 @@ class Store:
         with self._lock:
             for con in self._open:
                 con.close()
+            self._open.clear()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -155,6 +170,16 @@ class Store:
             con.executemany(move, ((i,) for i in ids))
         con.executemany(f'DELETE FROM "{obj.name}" WHERE Id = ?', ((i,) for i in ids))
 
+    def clear(self, con: sqlite3.Connection, obj: SObject, reference: Field, ids: Sequence[str]) -> None:
+        """Empty the reference in the rows that have one of the ids."""
+        self._index(con, obj, reference)
+        sql = f'UPDATE "{obj.name}" SET "{reference.name}" = NULL WHERE "{reference.name}" = ?'
+        con.executemany(sql, ((i,) for i in ids))
+
+    def _index(self, con: sqlite3.Connection, obj: SObject, field: Field) -> None:
+        """Most references are never looked up by their value: only the first time makes the index."""
+        con.execute(f'CREATE INDEX IF NOT EXISTS "{obj.name}.{field.name}" ON "{obj.name}" ("{field.name}")')
+
     def find(
         self, con: sqlite3.Connection, obj: SObject, field: Field, values: Iterable[Value]
     ) -> list[tuple[Value, str]]:
@@ -197,6 +222,17 @@ class Store:
         with self.transaction() as con:
             con.execute("INSERT OR IGNORE INTO _meta VALUES (?, ?)", (key, default))
             return str(con.execute("SELECT value FROM _meta WHERE key = ?", (key,)).fetchone()[0])
+
+
+def _alone(folder: Path, state: Path) -> int | None:
+    """Hold the folder for this process; the lock ends with it, however it ends. Raises FakeforceError."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise FakeforceError(f"the state file {state} is in use by another org; end it first") from None
+    return held
 
 
 def bin_of(obj: SObject) -> str:

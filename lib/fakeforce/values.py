@@ -6,6 +6,7 @@ int, time ``HH:MM:SS.mmmZ``, decimals as one integer scaled by 10**scale (exact:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -326,8 +327,6 @@ def csv_column(field: Field, values: Sequence[Value]) -> list[str]:
 
 def json_text(text: str) -> str:
     """A JSON string."""
-    import json
-
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -91,6 +91,13 @@ def test_each_wrong_create_call_has_its_own_code(shared, body, code):
     assert (reply.status_code, reply.json()[0]["errorCode"]) == (400, code)
 
 
+@pytest.mark.parametrize(("version", "status"), [("40.0", 404), ("41.0", 200)])
+def test_bulk_api_2_begins_with_v41(shared, version, status):
+    address = f"{shared.url}/services/data/v{version}/jobs/ingest"
+    reply = shared.http.post(address, json={"object": "Product2", "operation": "insert"}, timeout=10)
+    assert reply.status_code == status
+
+
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"'])
 def test_a_create_body_that_is_no_json_object_is_refused(shared, body):
     reply = shared.call("POST", "/jobs/ingest", data=body, headers={"Content-Type": "application/json"})

@@ -74,9 +74,11 @@ def test_settings_faults_clock_and_https_come_from_the_command_line(command, tmp
         (["--fault", "nope"], "unknown fault kind 'nope' (known: 503"),
         (["--fault", "503:colour=red"], "unknown fault key 'colour'"),
         (["--fault", "503:times=many"], "fault key 'times' must be of type int"),
+        (["--fault", "slow:delay=long"], "fault key 'delay' must be of type float"),
+        (["--fault", "slow:delay=nan"], "fault key 'delay' must be from 0 to 1000000000"),
         (["--fault", "503:path=("], "no regular expression"),
         (["--fault", "503:times"], "write it like 503:times=2,path=batches"),
-        (["--fault", '{"path": "x"}'], "--fault"),
+        (["--fault", '{"path": "x"}'], "an object with the key 'kind'"),
         (["--fault", "{nope"], "no JSON object"),
         (["--clock", "yesterday"], "write it like 2026-01-31T09:00:00Z"),
         (["--clock", "9999-01-01"], "1970 to 9000"),
@@ -94,6 +96,35 @@ def test_a_wrong_option_is_refused_with_what_to_write_instead(options, text, cap
     out, err = capsys.readouterr()
     assert (status, out) == (2, "")
     assert text in err
+
+
+def test_every_key_of_a_fault_can_be_written_on_the_command_line(command):
+    _, line = command("--fault", "slow:delay=0.25,rate=0.5,seed=7,times=3,skip=1,path=limits,retry_after=7")
+    (fault,) = requests.get(line["url"] + "/fakeforce/faults", timeout=10).json()
+    assert [fault[key] for key in ("delay", "rate", "seed", "times", "skip", "path", "retry_after")] == [
+        *(0.25, 0.5, 7, 3, 1),
+        *("limits", "7"),
+    ]
+
+
+def test_a_state_file_in_use_and_a_file_that_is_none_are_refused(tmp_path):
+    with fakeforce.serve(SCHEMA, state=tmp_path / "org.db"):
+        second = refused("--schema", SCHEMA, "--state", tmp_path / "org.db")
+    assert (second.returncode, "is in use by another org; end it first" in second.stderr) == (2, True)
+    with fakeforce.serve(SCHEMA, state=tmp_path / "org.db") as again:
+        assert again.count("User") == 1
+    (tmp_path / "other").write_bytes(b"no database" * 500)
+    other = refused("--schema", SCHEMA, "--state", tmp_path / "other")
+    assert (other.returncode, "cannot be used: file is not a database" in other.stderr) == (2, True)
+
+
+def test_a_cut_connection_leaves_no_line_on_stderr(command):
+    process, line = command(*(f for kind in ("reset-before", "cut-answer") for f in ("--fault", kind)))
+    for _ in range(2):
+        with pytest.raises(requests.RequestException):
+            requests.get(line["url"] + "/services/data", timeout=10)
+    process.terminate()
+    assert process.communicate(timeout=20)[1] == ""
 
 
 def test_a_schema_that_is_not_there_and_a_taken_port_are_refused(org):

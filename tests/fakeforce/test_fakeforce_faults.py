@@ -30,6 +30,19 @@ def test_a_reset_strikes_before_during_or_after_the_call_was_handled(org, client
     assert org.calls[-1] == ("POST", "/services/data/v66.0/jobs/ingest", 0)
 
 
+def test_of_a_list_of_faults_with_a_wrong_one_none_is_added(org, client):
+    for wrong in ({"kind": "nope"}, {"path": "x"}, "503"):
+        rules = [{"kind": "503", "times": 0}, wrong]
+        assert client.http.post(f"{org.url}/fakeforce/faults", json=rules, timeout=10).status_code == 400
+    assert org.faults.shown() == []
+
+
+@pytest.mark.parametrize("body", [{}, {"push": "soon"}, {"push": True}, {"push": 1e18}])
+def test_a_push_of_the_clock_that_is_no_number_of_seconds_is_refused(org, client, body):
+    reply = client.http.post(f"{org.url}/fakeforce/clock", json=body, timeout=10)
+    assert (reply.status_code, set(reply.json())) == (400, {"error"})
+
+
 def test_a_reset_during_an_upload_leaves_the_job_open_and_empty(org, client):
     job = client.create()
     org.faults.add("reset-during", method="PUT")

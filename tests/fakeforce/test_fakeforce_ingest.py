@@ -4,6 +4,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from fakeforce.clock import stamp
 from fakeforce.csvtext import DELIMITERS
@@ -91,6 +92,35 @@ def test_an_upload_that_breaks_off_leaves_the_job_open_without_data(org, client)
         assert time.monotonic() < end, reply.text
     client.patch(job, "UploadComplete")
     assert client.wait(job)["numberRecordsProcessed"] == 3
+
+
+@pytest.mark.parametrize(("delete", "status"), [(False, 400), (True, 404)])
+def test_an_upload_to_a_job_that_ended_meanwhile_is_refused_and_leaves_no_file(org, client, delete, status):
+    job = client.create()
+
+    def data():
+        yield HEADER.encode()
+        end = time.monotonic() + 10
+        while not list(org._store.uploads.iterdir()):  # until the upload has begun
+            assert time.monotonic() < end
+        assert client.patch(job, "Aborted").status_code == 200
+        assert not delete or client.call("DELETE", f"/jobs/ingest/{job}").status_code == 204
+        yield b"A,Thing,1\n"
+
+    headers = {"Content-Type": "text/csv", "Authorization": client.http.headers["Authorization"]}
+    address = f"{client.base}/jobs/ingest/{job}/batches"
+    assert requests.put(address, data=data(), headers=headers, timeout=30).status_code == status
+    assert list(org._store.uploads.iterdir()) == []
+
+
+def test_a_gzip_upload_of_several_members_is_read_to_its_end(org, client):
+    job = client.create()
+    packed = gzip.compress(_rows(2).encode()) + gzip.compress(b"A,Thing,1\n")
+    assert client.upload(job, packed, **{"Content-Encoding": "gzip"}).status_code == 201
+    client.patch(job, "UploadComplete")
+    assert client.wait(job)["numberRecordsProcessed"] == 3
+    broken = client.upload(client.create(), packed + gzip.compress(b"x")[:9], **{"Content-Encoding": "gzip"})
+    assert (broken.status_code, broken.json()[0]["errorCode"]) == (400, "CLIENTINPUTERROR")
 
 
 def test_a_gzip_upload_is_read_or_refused_as_the_setting_says(org, client):
@@ -196,6 +226,11 @@ def test_the_list_of_jobs_has_pages_of_a_thousand(org, client):
         ),
         (
             "ProductCode,Name\nA,x\n",
+            "CRLF",
+            "ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is CRLF",
+        ),
+        (
+            "ProductCode,Name\r\nA,x\ry\r\n",  # a line end of neither kind
             "CRLF",
             "ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is CRLF",
         ),

@@ -1,5 +1,7 @@
 import pytest
 
+from fakeforce import serve
+
 
 def _one(client, field, value, code="A"):
     job, info = client.load(f'ProductCode,Name,{field}\n{code},Thing,"{value}"\n')
@@ -159,7 +161,56 @@ def test_a_unique_value_that_another_record_has_refuses_the_row(org, client):
     assert set(errors) == {"B", "D"}
     text = "DUPLICATE_VALUE:duplicate value found: TMS_Serial__c duplicates value on record with id: "
     assert errors["B"] == f"{text}{owner}:--"
-    assert errors["D"] == f"{text}<unknown>:--"
+    unknown = "<unknown> duplicates value on record with id: <unknown>"  # of the same chunk
+    assert errors["D"] == f"DUPLICATE_VALUE:duplicate value found: {unknown}:--"
+
+
+def test_a_blank_next_to_a_quote_is_an_error_of_its_row_only(client):
+    data = 'ProductCode,Name\nA, "a ""x"", y"\nB,"b"\n"C" ,"c"\nD," ""quoted"" "\nE, plain\n'
+    job, info = client.load(data)
+    assert (info["state"], info["numberRecordsFailed"]) == ("JobComplete", 2)
+    assert {row["ProductCode"] for row in client.table(job, "successful")} == {"B", "D", "E"}
+    failed = {row["Name"]: row["sf__Error"] for row in client.table(job, "failed")}
+    text = "INVALID_FIELD:Failed to parse CSV. Found a blank next to a quote:--"
+    assert failed == {'a "x", y': text, "c": text}
+
+
+def test_a_field_that_two_columns_give_fails_the_job(org, client):
+    client.load("ProductCode,Name\nA,x\nB,x\n")
+    parent = next(org.rows("Product2"))["Id"]
+    data = f"External_ID__c,Product__c,Product__r.ProductCode\nL,{parent},B\n"
+    _, info = client.load(data, obj="KPS_Sales__c", key="External_ID__c")
+    assert info["errorMessage"] == "InvalidBatch : Field name given twice : Product__r.ProductCode"
+
+
+@pytest.mark.parametrize("operation", ["delete", "hardDelete"])
+def test_deleting_a_parent_empties_the_lookups_of_its_children(org, client, operation):
+    org.change(hard_delete=True)
+    client.load("ProductCode,Name\nA,x\nB,x\n")
+    children = {"obj": "KPS_Sales__c", "key": "External_ID__c"}
+    client.load("External_ID__c,Product__r.ProductCode\nL,A\nM,B\n", **children)
+    ids = {row["ProductCode"]: row["Id"] for row in org.rows("Product2")}
+    client.load(f"Id\n{ids['A']}\n", operation=operation, key=None)
+    assert {row["External_ID__c"]: row["Product__c"] for row in org.rows("KPS_Sales__c")} == {
+        "L": None,
+        "M": ids["B"],
+    }
+
+
+def test_a_record_that_a_required_lookup_names_is_not_deleted(tmp_path, make_client):
+    text = "name = 'Node__c'\n[[fields]]\nname = 'Key__c'\ntype = 'string'\nexternal_id = true\n"
+    (tmp_path / "node.toml").write_text(text)
+    leaf = "[[fields]]\nname = 'Node__c'\ntype = 'reference'\nreference_to = ['Node__c']\nnillable = false\n"
+    (tmp_path / "leaf.toml").write_text(text.replace("Node__c", "Leaf__c") + leaf)
+    with serve(schema=tmp_path) as org:
+        client = make_client(org.url)
+        client.load("Key__c\nn\nfree\n", obj="Node__c", key="Key__c")
+        client.load("Key__c,Node__r.Key__c\nl,n\n", obj="Leaf__c", key="Key__c")
+        ids = {row["Key__c"]: row["Id"] for row in org.rows("Node__c")}
+        job, _ = client.load(f"Id\n{ids['n']}\n{ids['free']}\n", obj="Node__c", operation="delete", key=None)
+        (failed,) = client.table(job, "failed")
+        assert (failed["Id"], failed["sf__Error"].partition(":")[0]) == (ids["n"], "DELETE_FAILED")
+        assert [row["Key__c"] for row in org.rows("Node__c")] == ["n"]
 
 
 def test_a_lookup_by_external_id_is_resolved_or_refuses_the_row(org, client):

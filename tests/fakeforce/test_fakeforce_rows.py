@@ -15,6 +15,37 @@ def test_a_patch_creates_the_row_and_a_second_one_updates_it(org, client):
     assert [row["TMS_Status__c"] for row in org.rows("TMS_Daily_Sales_File__c")] == ["Uploaded"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"TMS_File_Name__c": "a", "tms_file_name__c": "b"},
+        {"OwnerId": "005Ff0000000001IAA", "Owner": {"Id": "005Ff0000000001IAA"}},
+    ],
+)
+def test_a_field_given_twice_in_one_record_is_refused(org, client, body):
+    reply = client.call("PATCH", f"{FILES}/{REF}", json=body)
+    assert (reply.status_code, reply.json()[0]["errorCode"]) == (400, "INVALID_FIELD")
+    assert org.count("TMS_Daily_Sales_File__c") == 0
+
+
+def test_an_address_and_headers_have_at_most_16384_bytes_together(shared):
+    literal = "x" * 15_000
+    assert shared.query(f"SELECT Id FROM Product2 WHERE Name = '{literal}'").status_code == 200
+    assert shared.query(f"SELECT Id FROM Product2 WHERE Name = '{literal}x{'y' * 1_400}'").status_code == 414
+    long = shared.call("GET", "/limits", headers={"X-Long": "x" * 16_384})
+    assert (long.status_code, long.json()[0]["errorCode"]) == (431, "REQUEST_HEADER_FIELDS_TOO_LARGE")
+
+
+def test_a_row_is_found_by_its_id_of_15_characters_too(org, client):
+    made = client.call("PATCH", f"{FILES}/{REF}", json={}).json()["id"]
+    path = f"/sobjects/TMS_Daily_Sales_File__c/{made[:15]}"
+    assert client.call("GET", path).json()["Id"] == made
+    assert client.call("PATCH", path, json={"TMS_Status__c": "Uploaded"}).status_code == 204
+    assert [row["TMS_Status__c"] for row in org.rows("TMS_Daily_Sales_File__c")] == ["Uploaded"]
+    assert client.call("DELETE", path).status_code == 204
+    assert org.count("TMS_Daily_Sales_File__c") == 0
+
+
 def test_update_only_never_creates(org, client):
     path = f"{FILES}/{REF}?updateOnly=true"
     missing = client.call("PATCH", path, json={"TMS_Status__c": "Uploaded"})

@@ -271,6 +271,7 @@ def test_a_row_that_has_not_changed_is_304(client):
         ("type = 'string'\nlabel = 5", "key 'label' must be of type str"),
         ("type = 'time'\ndefault = 'noon'", "key 'default'"),
         ("type = 'string'\nlength = 131073", "key 'length'"),
+        ("type = 'string'\nunique = true\ndefault = 'a'", "key 'default'"),
     ],
 )
 def test_a_wrong_field_is_refused_with_file_field_and_key(tmp_path, field, complaint):
@@ -289,6 +290,15 @@ def test_a_wrong_field_is_refused_with_file_field_and_key(tmp_path, field, compl
         ("name = 'X__c'\nkey_prefix = 123\n[[fields]]\nname='A__c'\ntype='string'", "key 'key_prefix'"),
         ("name = 'X__c'\nfields = ['A__c']", "key 'fields'"),
         ("name = 'X__c'\n[[fields]]\nname='A b'\ntype='string'", "'A b' is no API name"),
+        ("name = 'X__c'\n[[fields]]\nname='n'\ntype='string'", "key 'name': 'n'"),
+        ("name = 'X__c'\n[[fields]]\nname='Id'\ntype='string'", "key 'name': 'Id'"),
+        (
+            "name = 'X__c'\n[[fields]]\nname='A__c'\ntype='reference'\nreference_to=['X__c']\n"
+            "relationship_name='R'\n[[fields]]\nname='B__c'\ntype='reference'\nreference_to=['X__c']\n"
+            "relationship_name='r'",
+            "key 'fields': 'r' is given twice",
+        ),
+        ("name = 'sqlite_x'\n[[fields]]\nname='A__c'\ntype='string'", "key 'name': 'sqlite_x'"),
     ],
 )
 def test_a_wrong_object_is_refused_with_file_and_key(tmp_path, text, complaint):
