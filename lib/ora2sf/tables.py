@@ -305,6 +305,10 @@ def _said(error: ErrorDetails) -> str:
             return f"{named}; allowed: {', '.join(TYPES)}"
         case "missing":
             return "is missing and must be given"
+        case "tuple_type":
+            return "must be a list: [ … ]"
+        case "model_type" | "model_attributes_type":
+            return "must be a table: { key = value, … }"
     return error["msg"].removeprefix("Value error, ")
 
 
