@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ora2sf.batches import encode
-from ora2sf.convert import Converted, Converter, unusable
+from ora2sf.convert import Converted, Converter, shown, unusable
 from ora2sf.errors import ConversionError, PreflightError
 from ora2sf.tables import TableConfig
 
@@ -875,6 +875,11 @@ def test_a_number_of_the_value_map_that_the_column_cannot_hold_maps_nothing():
     done = convert(spec, [Decimal(1), Decimal(2)], pl.Decimal(38, 0))
     assert outcome(done, 2) == [("rejected", "not in the value map"), ("staged", "Two")]
     assert only(spec, Decimal("1.5"), NUMBER) == ("staged", "Half")
+
+
+def test_the_parts_of_a_key_are_shown_as_the_key_has_them():
+    row = {"A": "07", "N": Decimal("1.0000000000"), "E": None, "F": Decimal("2.50")}
+    assert shown(row, config(key=("A", "N", "E", "F")).key) == "07 | 1 |  | 2.5"
 
 
 @pytest.mark.parametrize("number", ["1" * 38, "-" + "9" * 38, "1" * 29])
