@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ora2sf.connections import get_connection
 from ora2sf_demo import __main__ as demo
-from ora2sf_demo import history
+from ora2sf_demo import history, notebooks
 from ora2sf_demo.servers import servers
 
 BOOKS = {
@@ -142,6 +142,27 @@ def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
     assert told.endswith(f"Resume with: make demo RUN_ID=r1 OUTPUTS={tmp_path}\n")
 
 
+@pytest.mark.parametrize("action", ["run", "tables"])
+def test_the_command_that_goes_on_with_a_run_names_the_same_source_and_org(
+    action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "execute", stop)
+    monkeypatch.setattr(notebooks, "execute", stop)
+    servers_given = ["--state", str(tmp_path / "s"), "--products", "7", "--rows", "300"]
+    arguments = demo._parser().parse_args(
+        [*servers_given, action, "--run-id", "r1", "--outputs", str(tmp_path)]
+    )
+    assert arguments.action(arguments) == 130
+    target = {"run": "demo", "tables": "demo-tables"}[action]
+    wanted = (
+        f"Go on with: make {target} RUN_ID=r1 OUTPUTS={tmp_path} STATE={tmp_path / 's'} PRODUCTS=7 ROWS=300\n"
+    )
+    assert capsys.readouterr().err.endswith(wanted)
+
+
 @pytest.mark.parametrize(
     ("verdict", "code", "balances"),
     [("complete", 0, True), ("complete with exceptions", 0, True), ("all rejected", 1, False)],
@@ -156,7 +177,7 @@ def test_books_without_some_numbers_are_printed_and_praised_only_if_complete(
 ) -> None:
     scraps = {"balance": SimpleNamespace(data=BOOKS | {"verdict": verdict})}
     monkeypatch.setattr("scrapbook.read_notebook", lambda _: SimpleNamespace(scraps=scraps))
-    assert demo._print("r1", tmp_path, "outputs") == code
+    assert demo._print("r1", tmp_path, "make demo RUN_ID=r1") == code
     told = capsys.readouterr().out
     assert f"Run r1, table product_price: {verdict}." in told
     assert ("The books balance." in told) is balances

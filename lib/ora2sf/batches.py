@@ -45,7 +45,7 @@ class BatchWriter:
         batch_size: rows in a file; every file but the last is full unless ``max_bytes`` cuts it.
         max_bytes: bytes in a file before compression.
         parent: the column of the parent, whose rows come one after the other and stay in one file; only a parent with
-            more rows than a file may have is cut.
+            more rows or bytes than a file may have is cut.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class _OpenFile:
         """Writes as many of the rows as fit, block by block, and returns their number."""
         taken = 0
         while taken < rows.height:
-            block = _cut(rows.slice(taken), _BLOCK, parent, whole=False)
+            block = _whole_parents(rows.slice(taken), _BLOCK, parent)
             fitted = self._take_block(block, key, max_bytes, parent)
             taken += fitted
             if fitted < block.height:
@@ -162,10 +162,12 @@ class _OpenFile:
                     f"The row with key {rows[key][0]} has {len(block):,} bytes: more than a batch may have.",
                     "Leave a long text field out of the table file, or raise the limit of bytes.",
                 )
-            rows = _cut(rows, rows.height // 2, parent, whole=self.rows > 0)
-            if not rows.height:
-                return 0
-            block = encode(rows)
+            fewer = _whole_parents(rows, rows.height // 2, parent)
+            if fewer.height == rows.height:  # one parent
+                if self.rows:
+                    return 0
+                fewer = rows.head(rows.height // 2)
+            rows, block = fewer, encode(fewer)
         self._write(block)
         self.first_key = self.first_key if self.rows else rows[key][0]
         self.last_key = rows[key][-1]
@@ -197,6 +199,15 @@ def _cut(rows: pl.DataFrame, count: int, parent: str | None, *, whole: bool) -> 
         return rows.head(count)
     fitting = [start for start in _starts(rows.head(count + 1), parent) if start]
     return rows.head(fitting[-1] if fitting else 0 if whole else count)
+
+
+def _whole_parents(rows: pl.DataFrame, count: int, parent: str | None) -> pl.DataFrame:
+    """The first rows, ``count`` at most but not less than the first parent."""
+    some = _cut(rows, count, parent, whole=True)
+    if some.height or parent is None:
+        return some
+    starts = _starts(rows, parent)
+    return rows.head(starts[1]) if len(starts) > 1 else rows
 
 
 def _starts(rows: pl.DataFrame, parent: str) -> list[int]:

@@ -114,12 +114,17 @@ class Catalog:
                 if not isinstance(field, LookupField):
                     continue
                 for other in fillers[field.object.casefold()]:
-                    if other.phase > config.phase:
-                        text = (
-                            f"{field.field} refers to {field.object}, which {other.table} fills later "
-                            f"(phase {other.phase}, this one is {config.phase})"
-                        )
+                    if when := self._too_late(config, other):
+                        text = f"{field.field} refers to {field.object}, which {other.table} fills {when}"
                         yield Finding(config.table, "warning", text)
+
+    def _too_late(self, config: TableConfig, other: TableConfig) -> str:
+        """When another table fills its object, if that may be too late for a table that refers to it."""
+        if other.phase > config.phase:
+            return f"later (phase {other.phase}, this one is {config.phase})"
+        if other.phase == config.phase and not self._reaches(config.table, other.table):
+            return f"side by side with this one (phase {config.phase}): name it in depends_on"
+        return ""
 
     def _keys(self) -> Iterator[Finding]:
         """One external id names a record, whichever table it came from."""

@@ -12,6 +12,7 @@ import datetime as dt
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
@@ -269,7 +270,7 @@ class Converter:
 
     def _rejected(self, made: list[_Made], source: pl.DataFrame, out: pl.DataFrame) -> list[Rejected]:
         # as text, because Python knows no year before 1
-        source = source.with_columns(cs.temporal().dt.strftime("%Y-%m-%d %H:%M:%S%.f"))
+        source = source.with_columns(cs.datetime().dt.strftime("%Y-%m-%d %H:%M:%S%.f"))
         found = []
         for before, after in zip(source.iter_rows(named=True), out.iter_rows(named=True), strict=True):
             faults = [(one.spec, name) for one in made for name, flag in one.misfits.items() if after[flag]]
@@ -280,7 +281,7 @@ class Converter:
                     key=after[self._config.external_id_field] or "",
                     field=spec.field,
                     rule=rule,
-                    value=_shown(before, spec),
+                    value=shown(before, spec),
                     also="; ".join(f"{other.field}: {name}" for other, name in faults[1:]),
                 )
             )
@@ -414,7 +415,7 @@ class _Column:
 
     @property
     def is_time(self) -> bool:
-        return self.kind in (pl.Datetime, pl.Date)
+        return self.kind == pl.Datetime
 
     def raw(self) -> pl.Expr:
         """The value; text without blank padding, and empty text as null (Oracle knows no empty text)."""
@@ -561,6 +562,8 @@ def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, int, dic
 
 
 def _boolean(column: _Column, _: BooleanField) -> _Rule:
+    if column.is_time:
+        raise column.unfit("a boolean")
     text = column.text().str.to_uppercase()
     value = pl.when(text.is_in(_TRUE)).then(pl.lit("true")).when(text.is_in(_FALSE)).then(pl.lit("false"))
     return _Rule(
@@ -656,14 +659,20 @@ def _picklist(column: _Column, spec: PicklistField) -> _Rule:
         )
     source, values = column.text(), spec.values
     if isinstance(column.kind, pl.Decimal):  # many times faster than by the text of each number
-        source, scale = column.raw(), column.kind.scale
-        values = {name: value for name, value in values.items() if len(name.partition(".")[2]) <= scale}
-        known = pl.Series(list(values), dtype=pl.String).cast(pl.Decimal(38, scale))
+        source, kind = column.raw(), column.kind
+        values = {name: value for name, value in values.items() if _holds(kind, name)}
+        known = pl.Series(list(values), dtype=pl.String).cast(kind)
     else:
         known = pl.Series(list(values), dtype=pl.String)
     value = source.replace_strict(known, list(values.values()), default=None, return_dtype=pl.String)
     misfits = {"not in the value map": source.is_not_null() & value.is_null()}
     return _Rule(value, misfits, quick=_Quick(value, tuple(misfit.any() for misfit in misfits.values())))
+
+
+def _holds(kind: pl.Decimal, number: str) -> bool:
+    """Whether a column can hold a number at all; polars stops at one that it cannot."""
+    whole, _, fraction = number.lstrip("-0").partition(".")
+    return len(whole) + kind.scale <= kind.precision and len(fraction) <= kind.scale
 
 
 def _longer(text: pl.Expr, length: int) -> pl.Expr:
@@ -691,7 +700,8 @@ def _first_to_overflow(held: int, scale: int) -> Decimal | float:
         return Decimal(10) ** (38 - held) - Decimal(5).scaleb(-scale - 1)
 
 
-def _shown(row: dict[str, object], spec: AnyField) -> str:
+def shown(row: Mapping[str, object], spec: AnyField) -> str:
+    """The source values of a field as text for people, without the zeros that a number's type adds."""
     return " | ".join(_plain(row[name]) for name in spec.source)
 
 

@@ -68,7 +68,7 @@ class _Field(Strict):
     """
 
     field: ApiName
-    column: str
+    column: str = Field(min_length=1)
     null: Literal["leave", "#N/A"] = "leave"
     required: bool = False
     on_misfit: Literal["reject", "fail", "truncate", "null", "default"] = "reject"

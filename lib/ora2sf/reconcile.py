@@ -227,6 +227,8 @@ def _lines(path: Path) -> int:
 def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
     """Failed rows by error: ``code``, ``fields``, ``rows``, ``message`` and ``key`` of one example.
 
+    References that are not found are told apart by the object that they refer to.
+
     ``sf__Error`` reads ``CODE:message:Field1,Field2 --`` (Bulk API 2.0 guide: Get Job Failed Record Results).
     """
     fetched = {attempt.id for attempt in ledger.last_attempts().values() if attempt.state == "fetched"}
@@ -241,6 +243,8 @@ def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
         _with_key(pl.scan_csv(_present(path), infer_schema=False), key).select(
             error.str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN").alias("code"),
             error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
+            # without a field at the end; else all lookups of a table would be one reason
+            error.str.extract(r"not found for field (\S+ in entity \w+)").alias("reference"),
             error.alias("message"),
             pl.col(key).alias("key"),
         )
@@ -248,7 +252,8 @@ def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
     ]
     grouped = (
         pl.concat(parts)
-        .group_by("code", "fields")
+        .group_by("code", "fields", "reference")
         .agg(pl.len().alias("rows"), pl.col("message").min(), pl.col("key").sort_by("message").first())
     )
-    return grouped.sort("rows", "code", "fields", descending=[True, False, False]).collect()
+    ordered = grouped.sort("rows", "code", "fields", "message", descending=[True, False, False, False])
+    return ordered.drop("reference").collect()

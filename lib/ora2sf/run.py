@@ -21,6 +21,7 @@ from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
 from ora2sf.connections import get_connection, project_root
+from ora2sf.convert import shown
 from ora2sf.errors import (
     BalanceError,
     LedgerError,
@@ -881,8 +882,8 @@ def _side_by_side(spec: AnyField, sample: extraction_step.Sample) -> dict[str, A
     line: dict[str, Any] = {"field": spec.field, "source": " + ".join(names)}
     for i in range(sample.after.height):
         if sample.before.height:
-            values = [sample.before[name][i] for name in names]
-            line[f"before {i + 1}"] = values[0] if len(values) == 1 else " | ".join(map(str, values))
+            row = sample.before.row(i, named=True)
+            line[f"before {i + 1}"] = row[names[0]] if len(names) == 1 else shown(row, spec)
         line[f"after {i + 1}"] = sample.after[spec.header][i]
     return line
 

@@ -47,7 +47,7 @@ class Source(Strict):
 
 
 class Window(Strict):
-    """The column by whose ranges a large table is cut into slices.
+    """The column by whose ranges a large table is to be cut into slices.
 
     Attributes:
         type: what the column holds; ``text`` is a date kept as text in one ``format`` (an Oracle mask).
@@ -108,7 +108,7 @@ class TableConfig(Strict):
         parent: name of the lookup field whose record the rows belong to: its rows are read one after the other and
             stay in one batch, because two jobs that touch one parent lock each other out.
         depends_on: tables that have to be in Salesforce before this one.
-        window: the column by which a large table is cut into slices.
+        window: the column by whose ranges a large table is to be cut into slices; no step does that yet.
         max_rejected, max_rejected_share: the extraction stops when more rows than this number, or this share of the
             rows read, are rejected.
         shared_target: others write to the object too, so its COUNT is shown and not enforced.
@@ -305,6 +305,10 @@ def _said(error: ErrorDetails) -> str:
             return f"{named}; allowed: {', '.join(TYPES)}"
         case "missing":
             return "is missing and must be given"
+        case "tuple_type":
+            return "must be a list: [ … ]"
+        case "model_type" | "model_attributes_type":
+            return "must be a table: { key = value, … }"
     return error["msg"].removeprefix("Value error, ")
 
 

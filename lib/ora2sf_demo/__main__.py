@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, count, execute, reason
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, execute, reason
 from ora2sf_demo.servers import servers
 
 TABLE = "product_price"
+STATE, PRODUCTS = ROOT / ".demo", 100_000
 
 
 def main() -> int:
@@ -36,10 +37,10 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ora2sf_demo", description=__doc__)
     parser.add_argument(
-        "--state", type=Path, default=ROOT / ".demo", help="folder that keeps source and org (default: .demo)"
+        "--state", type=Path, default=STATE, help="folder that keeps source and org (default: .demo)"
     )
     parser.add_argument(
-        "--products", type=_at_least_one, default=100_000, help="products in the source (default: 100000)"
+        "--products", type=_at_least_one, default=PRODUCTS, help="products in the source (default: 100000)"
     )
     parser.add_argument(
         "--rows",
@@ -87,13 +88,14 @@ def _tables(arguments: argparse.Namespace) -> int:
     from ora2sf_demo.order import in_order
 
     run_id = arguments.run_id or f"tables_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
-    return run_all(run_id, arguments.outputs, in_order(ROOT / "tables"))
+    return run_all(run_id, arguments.outputs, in_order(ROOT / "tables"), _given(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
     run_id = arguments.run_id or f"demo_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
     outputs = arguments.outputs
     folder = ROOT / outputs / run_id / TABLE
+    resume = again("demo", run_id, outputs, _given(arguments))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,23 +106,28 @@ def _run(arguments: argparse.Namespace) -> int:
         try:
             execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": outputs})
         except KeyboardInterrupt:
-            print(f"\nStopped in {name}. Go on with: {_again(run_id, outputs)}", file=sys.stderr)
+            print(f"\nStopped in {name}. Go on with: {resume}", file=sys.stderr)
             return 130
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on from here
             print(f"\n{name} failed: {reason(error)}", file=sys.stderr)
             if (folder / f"{name}.html").is_file():
                 print(f"Read {folder / name}.html", file=sys.stderr)
-            print(f"Resume with: {_again(run_id, outputs)}", file=sys.stderr)
+            print(f"Resume with: {resume}", file=sys.stderr)
             return 1
-    return _print(run_id, folder, outputs)
+    return _print(run_id, folder, resume)
 
 
-def _again(run_id: str, outputs: str) -> str:
-    """The command that goes on with a run."""
-    return f"make demo RUN_ID={run_id}" + ("" if outputs == "outputs" else f" OUTPUTS={outputs}")
+def _given(arguments: argparse.Namespace) -> str:
+    """What was said of the servers, as make takes it: without it they would be others, or filled anew."""
+    said = {
+        "STATE": arguments.state if arguments.state != STATE else None,
+        "PRODUCTS": arguments.products if arguments.products != PRODUCTS else None,
+        "ROWS": arguments.rows,
+    }
+    return "".join(f" {name}={value}" for name, value in said.items() if value is not None)
 
 
-def _print(run_id: str, folder: Path, outputs: str) -> int:
+def _print(run_id: str, folder: Path, resume: str) -> int:
     """Prints the books; 0 if they are complete."""
     import scrapbook
 
@@ -131,9 +138,7 @@ def _print(run_id: str, folder: Path, outputs: str) -> int:
     for name, number, meaning in _lines(books):
         print(f"  {name:<11}{count(number):>9}  {meaning}")
     where = os.path.relpath(folder)
-    print(
-        f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     {_again(run_id, outputs)}"
-    )
+    print(f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     {resume}")
     return 0 if complete else 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ora2sf.tables import TableConfig
 from ora2sf_demo import notebooks
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, count, reason, settled
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, reason, settled
 
 _COLUMNS = (
     ("rows", "source"),
@@ -22,8 +22,11 @@ _COLUMNS = (
 _GOOD = ("complete", "complete with exceptions", "nothing to do")
 
 
-def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig]) -> int:
+def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: str = "") -> int:
     """Runs the tables in the order given and prints a line for each; a table that was settled earlier is not run again.
+
+    Args:
+        given: what was said of the servers, for the command that goes on with the run.
 
     Returns:
         0 if the books of every table balance, 1 if not, 130 if somebody stopped it.
@@ -32,18 +35,19 @@ def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig]) -> int:
     heads = "".join(f"{name:>12}" for name, _ in _COLUMNS)
     print(f"Run {run_id}, {len(configs)} tables.\n\n  phase  {'table':<{width}}{heads}  verdict", flush=True)
     bad: set[str] = set()
+    resume = again("demo-tables", run_id, outputs, given)
     for config in configs:
         folder = ROOT / outputs / run_id / config.table
         try:
             found = _books(config, folder, {"run_id": run_id, "outputs": outputs}, bad)
         except KeyboardInterrupt:
-            print(f"\nStopped in {config.table}. Go on with: {_again(run_id, outputs)}", file=sys.stderr)
+            print(f"\nStopped in {config.table}. Go on with: {resume}", file=sys.stderr)
             return 130
         if found["state"] not in _GOOD:
             bad.add(config.table)
         numbers = "".join(f"{count(found[key]) if key in found else '-':>12}" for _, key in _COLUMNS)
         print(f"  {config.phase:>5}  {config.table:<{width}}{numbers}  {found['state']}", flush=True)
-    print(f"\n{_ending(bad)}\n\nRead      {_where(outputs, run_id)}\nAgain     {_again(run_id, outputs)}")
+    print(f"\n{_ending(bad)}\n\nRead      {_where(outputs, run_id)}\nAgain     {resume}")
     return 1 if bad else 0
 
 
@@ -74,8 +78,3 @@ def _ending(bad: set[str]) -> str:
 
 def _where(outputs: str, run_id: str) -> str:
     return f"{os.path.relpath(ROOT / outputs / run_id)}/<table>/03_reconcile.html"
-
-
-def _again(run_id: str, outputs: str) -> str:
-    """The command that goes on with a run."""
-    return f"make demo-tables RUN_ID={run_id}" + ("" if outputs == "outputs" else f" OUTPUTS={outputs}")

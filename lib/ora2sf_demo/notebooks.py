@@ -48,3 +48,9 @@ def settled(folder: Path) -> dict[str, Any] | None:
 def count(number: int | None) -> str:
     """A number of rows for people."""
     return "unknown" if number is None else f"{number:,}"
+
+
+def again(target: str, run_id: str, outputs: str, given: str) -> str:
+    """The command that goes on with a run; ``given`` is what was said of the servers, as make takes it."""
+    where = "" if outputs == "outputs" else f" OUTPUTS={outputs}"
+    return f"make {target} RUN_ID={run_id}{where}{given}"

@@ -269,15 +269,24 @@ def test_a_limit_of_bytes_cuts_between_parents_too(tmp_path):
     assert sum(len(set(file)) for file in files) == len(set(parents))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     sizes=st.lists(st.integers(1, 9), max_size=12),
     batch_size=st.integers(1, 12),
+    max_bytes=st.integers(40, 200),
 )
-def test_no_parent_that_fits_into_a_file_is_cut(sizes, batch_size, tmp_path_factory):
-    parents = [f"p{n}" for n, size in enumerate(sizes) for _ in range(size)]
-    files = by_parents(tmp_path_factory.mktemp("b"), parents, batch_size)
+def test_no_parent_that_fits_into_a_file_is_cut(sizes, batch_size, max_bytes, tmp_path_factory):
+    parents = [f"p{n:02d}" for n, size in enumerate(sizes) for _ in range(size)]
+    files = by_parents(tmp_path_factory.mktemp("b"), parents, batch_size, max_bytes=max_bytes)
     assert all(len(file) <= batch_size for file in files)
     for n, size in enumerate(sizes):
-        if size <= batch_size:
-            assert sum(f"p{n}" in file for file in files) == 1
+        if size <= batch_size and len("Key__c,V__c\n") + size * len("00000,p00\n") <= max_bytes:
+            assert sum(f"p{n:02d}" in file for file in files) == 1
+
+
+def test_a_parent_with_many_rows_goes_whole_into_the_next_file_when_it_has_too_many_bytes_for_this_one(
+    tmp_path,
+):
+    parents = ["a"] * 4_000 + ["b"] * 6_000
+    files = by_parents(tmp_path, parents, 10_000, max_bytes=75_000)
+    assert [set(file) for file in files] == [{"a"}, {"b"}]

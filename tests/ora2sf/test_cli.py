@@ -228,6 +228,23 @@ def test_a_lookup_to_an_object_that_is_filled_later_is_a_warning_and_no_failure(
     assert out.endswith("2 table files checked, nothing is wrong; 1 warning.\n")
 
 
+def test_a_lookup_to_an_object_that_is_filled_side_by_side_is_a_warning_until_depends_on_orders_them(
+    run: Run,
+) -> None:
+    table("line", lookup="Sale__c")
+    table("sale")
+    wanted = "warning  line: Sale__c refers to Sale__c, which sale fills side by side with this one (phase 1): name it in depends_on\n"
+    assert wanted in checked(run)[1]
+    table("line", lookup="Sale__c", depends_on=["between"])
+    table("between", depends_on=["sale"])
+    assert "warning" not in checked(run)[1]
+
+
+def test_a_table_may_refer_to_its_own_object(run: Run) -> None:
+    table("line", lookup="Line__c")
+    assert "warning" not in checked(run)[1]
+
+
 def test_one_object_has_one_external_id_field(run: Run) -> None:
     table("a", object="Sale__c")
     table("b", object="Sale__c", external_id="Other__c")

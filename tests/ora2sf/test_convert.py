@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ora2sf.batches import encode
-from ora2sf.convert import Converted, Converter, unusable
+from ora2sf.convert import Converted, Converter, shown, unusable
 from ora2sf.errors import ConversionError, PreflightError
 from ora2sf.tables import TableConfig
 
@@ -877,6 +877,24 @@ def test_a_number_of_the_value_map_that_the_column_cannot_hold_maps_nothing():
     assert only(spec, Decimal("1.5"), NUMBER) == ("staged", "Half")
 
 
+def test_the_parts_of_a_key_are_shown_as_the_key_has_them():
+    row = {"A": "07", "N": Decimal("1.0000000000"), "E": None, "F": Decimal("2.50")}
+    assert shown(row, config(key=("A", "N", "E", "F")).key) == "07 | 1 |  | 2.5"
+
+
+@pytest.mark.parametrize("number", ["1" * 38, "-" + "9" * 38, "1" * 29])
+def test_a_number_of_the_value_map_with_more_digits_than_the_column_maps_nothing(number):
+    spec = {"type": "picklist", "values": {number: "Big", "-7": "Seven", "0.5": "Half"}}
+    assert only(spec, Decimal(-7), NUMBER) == ("staged", "Seven")
+    assert only(spec, Decimal("0.5"), pl.Decimal(38, 38)) == ("staged", "Half")
+
+
+def test_a_time_is_no_boolean_and_that_is_said_before_any_row():
+    settled = config({"field": "V__c", "column": "V", "type": "boolean"})
+    schema = {"K": pl.String(), "V": pl.Datetime("us")}
+    assert "cannot become a boolean" in unusable(settled, schema)["V__c"]
+
+
 # --- one by one and in company ---------------------------------------------------------------------------------------
 
 COMPANY: list[tuple[dict[str, Any], Any, list[Any]]] = [
@@ -896,6 +914,8 @@ COMPANY: list[tuple[dict[str, Any], Any, list[Any]]] = [
      [dt.datetime(2025, 3, 9, 1, 30), dt.datetime(2025, 3, 9, 2, 30), dt.datetime(2101, 1, 1), None]),
     ({"type": "date", "formats": ["DD/MM/YYYY"]}, pl.String, ["01/02/2025", "31/02/2025", "", None, "x"]),
     ({"type": "picklist", "values": {"1": "New"}}, NUMBER, [Decimal(1), Decimal(2), None]),
+    ({"type": "picklist", "values": {"1": "New", "0.5": "Half", "9" * 29: "No"}, "on_misfit": "default", "default": "x"}, NUMBER,
+     [Decimal(1), Decimal("0.5"), Decimal("0.50001"), Decimal("9" * 28), None]),
     ({"type": "picklist", "length": 3}, pl.String, ["abc", "abcd", "a\nb", "", None]),
 ]  # fmt: skip
 

@@ -251,6 +251,20 @@ def test_failures_are_grouped_by_code_and_fields_with_one_example(books):
     assert found["message"][0] == refused[1]
 
 
+def test_references_that_are_not_found_are_told_apart_by_what_they_refer_to(books):
+    keys = books.stage(3)
+    missing = "INVALID_FIELD:Foreign key external ID: {} not found for field {} in entity {}:--"
+    refused = [
+        missing.format("041", "Store_Code__c", "Store__c"),
+        missing.format("1|2: not found for field x", "External_ID__c", "Sale__c"),
+        missing.format("042", "Store_Code__c", "Store__c"),
+    ]
+    text = "".join(lines("failed", [key], error) for key, error in zip(keys, refused, strict=True))
+    settle(books, 1, failed=text)
+    found = failures(books.ledger, books.logs, FIELD)
+    assert found.select("rows", "message").rows() == [(2, refused[0]), (1, refused[1])]
+
+
 def test_failures_have_the_same_columns_when_there_are_none(books):
     keys = books.stage(2)
     settle(books, 1, success=lines("success", keys[:1]), failed=lines("failed", keys[1:], "X:y:--"))

@@ -118,6 +118,8 @@ def test_a_table_file_must_say_its_own_name(tmp_path):
         ("length = 10", "length = 0", ["fields[2].length (V__c, line 14)", "greater than 0"]),
         ('type = "text"', 'type = "txt"', ["fields[2] (V__c, line 14)", "unknown type 'txt'; allowed: key, lookup, text, code"]),
         ('type = "text"', "", ["fields[2] (V__c, line 14)", "type is missing; allowed: key, lookup, text"]),
+        ('columns = ["k"]', 'columns = "k"', ["fields[1].columns (Key__c", "must be a list: [ … ]"]),
+        ('[source]\ntable = "OWNER.T"', 'source = "OWNER.T"', ["source (line 6): must be a table: { key = value, … }"]),
         ('field = "V__c"', 'field = "V,c"', ["fields[2].field (V,c, line 14)", "letters, digits and _"]),
         ('field = "V__c"', 'field = "Key__c"', ["fields mapped twice: Key__c"]),
         ('type = "key"\ncolumns = ["k"]', 'type = "text"\ncolumn = "k"\nlength = 1', ["exactly one entry", "found: none"]),
