@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,11 @@ from ora2sf_demo import source
 from world import PASSWORD, PRODUCTS, World, fresh_world
 
 pytest_plugins = ["fakeoracle.testing"]
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in its background lets them ignore Ctrl-C, which some of them send themselves."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,7 @@ def test_an_interrupt_leaves_a_ledger_from_which_the_next_upload_goes_on(org, sl
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         slice_.upload(max_concurrent_jobs=3, poll_interval=60.0)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # far less than a poll
     assert set(slice_.states()) <= {"closed", "given_up"}
     assert slice_.states().count("closed") >= 2
     org.release_jobs()
