@@ -81,8 +81,8 @@ def test_thirty_eight_digits_pass_through_the_functions_of_numbers(table, cursor
     )
     assert one(f"select to_number('-{number}', '{nines}') from dual") == -number
     assert one(f"select remainder(a, 7), mod(-u, 7), abs(-u) from {name}") == (
-        number % 7 - 7,
-        -(number % 7),
+        2,
+        -2,
         number,
     )
 
