@@ -21,6 +21,7 @@ _RANKS: dict[type[exp.Expr], str] = {
 _PLACED: dict[type[exp.Expr], str] = {
     exp.Lag: "lag", exp.Lead: "lead", exp.FirstValue: "first_value", exp.LastValue: "last_value",
 }  # fmt: skip
+_AGGREGATES = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.GroupConcat)
 _LISTED = 4000
 
 
@@ -101,7 +102,7 @@ def listagg(node: exp.GroupConcat, within: Expressions, scope: Scope) -> Expr:
     separator = within.expression(node.args["separator"], scope) if node.args.get("separator") else ex.NULL
     keys = ", ".join(within.sort_key(key, scope) for key in node.this.expressions)
     mark = "''" if separator.type is None else ex.as_text(separator).sql
-    return Expr(f"text_listed(string_agg({value.sql}, {mark} ORDER BY {keys}))", text_type(_LISTED))
+    return Expr(f"text_joined(string_agg({value.sql}, {mark} ORDER BY {keys}))", text_type(_LISTED))
 
 
 def window(node: exp.Window, within: Expressions, scope: Scope) -> Expr:
@@ -177,6 +178,20 @@ def _bound(place: Any, side: Any, within: Expressions, scope: Scope, *, numbers:
     if not numbers or not isinstance(count, Decimal) or count < 0 or count != int(count):
         raise unsupported("a window frame with anything but ROWS and whole numbers")
     return f"{int(count)} {str(side).upper()}"
+
+
+def outside(nodes: list[exp.Expr]) -> tuple[bool, list[exp.Column]]:
+    """Return whether any of the nodes has an aggregate function, and the columns outside of these; queries inside are passed over."""
+    found, columns, todo = False, [], list(nodes)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, _AGGREGATES) and not isinstance(node.parent, exp.Window):
+            found = True
+        elif isinstance(node, exp.Column):
+            columns.append(node)
+        elif not isinstance(node, exp.Query):
+            todo += node.iter_expressions()
+    return found, columns
 
 
 Handler = Callable[[Any, Expressions, Scope], Expr]

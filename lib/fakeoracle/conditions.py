@@ -120,11 +120,11 @@ def _with_rows(
     right = [replace(column.expr, sql=f"{alias}.c{n}") for n, column in enumerate(query.columns, 1)]
     test = " AND ".join(ex.compare(operator, a, b) for a, b in zip(left, right, strict=True))
     decided, other = ("bool_and", "TRUE") if every else ("bool_or", "FALSE")
-    unknown = f"count(*) FILTER (WHERE ({test}) IS NULL) > 0"
-    deciding = f"NOT {decided}({test})" if every else f"{decided}({test})"
+    unknown = "count(*) FILTER (WHERE test IS NULL) > 0"
+    deciding = f"NOT {decided}(test)" if every else f"{decided}(test)"
     return (
         f"(SELECT CASE WHEN {deciding} THEN {'FALSE' if every else 'TRUE'} WHEN {unknown} THEN NULL ELSE {other} END "
-        f"FROM ({query.sql}) AS {alias})"
+        f"FROM (SELECT ({test}) AS test FROM ({query.sql}) AS {alias}))"
     )
 
 

@@ -48,7 +48,10 @@ class Database:
         profile: Profile = DEFAULT_PROFILE,
         revoked: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self._root = duckdb.connect(":memory:" if path is None else str(path))
+        try:
+            self._root = duckdb.connect(":memory:" if path is None else str(path))
+        except duckdb.Error as error:
+            raise ValueError(f"cannot open the database file {path}: {error}") from None
         self.catalogue = Catalogue(frozenset(name.upper() for name in users), service, profile)
         self.undo = Undo(self.connection)
         try:

@@ -402,7 +402,10 @@ def concatenated(left: Expr, right: Expr) -> Expr:
     fixed = left.is_padded and right.is_padded and left.is_national == right.is_national
     sizes = [kind.length if national else kind.size for kind in (left.type, right.type)]
     kind = text_type(sum(sizes), fixed=fixed, national=national)
-    return Expr(f"nullif(concat({left.sql}, {right.sql}), '')", kind, nullable=nullable)
+    sql = f"nullif(concat({left.sql}, {right.sql}), '')"
+    if sum(sizes) > LONGEST_BIND and not national:
+        sql = f"text_joined({sql})"
+    return Expr(sql, kind, nullable=nullable)
 
 
 def _binary_arithmetic(left: Expr, right: Expr, operator: str) -> Expr | None:

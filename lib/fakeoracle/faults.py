@@ -67,6 +67,8 @@ class Fault:
             raise ValueError(f"{self.kind} happens to a connection attempt only: say connect")
         if self._family == "ORA" and self.at == "connect":
             raise ValueError(f"a listener answers with its own numbers: say refuse-{self._number:.0f}")
+        if self._family == "ORA" and not self._number:
+            raise ValueError("ORA-0 is no error; the numbers begin at 1")
         if self.call is not None and (self.call < 1 or self.rate is not None):
             raise ValueError("a fault strikes at a call, counted from 1, or at a rate")
         if self.rate is not None and not 0 < self.rate <= 1:

@@ -65,7 +65,7 @@ def written(value: Decimal, text: str) -> str:
     rounded = value.quantize(Decimal(1).scaleb(-len(model.places)), ROUND_HALF_UP, _WIDE)
     if value < 0 and not rounded:
         raise unsupported("TO_CHAR of a negative number that the format rounds to zero")
-    digits, _, places = f"{abs(rounded):f}".partition(".")
+    digits, _, places = f"{rounded.copy_abs():f}".partition(".")
     room = len(model.whole.replace(",", ""))
     digits = "" if digits == "0" else digits
     if len(digits) > room:
@@ -145,4 +145,4 @@ def read(text: str, model_text: str) -> Decimal:
         if not re.sub("0", "9", model.whole).endswith(re.sub("[0-9]", "9", found[1])):
             raise unsupported("TO_NUMBER of a text whose group separators are not where the format has them")
     value = Decimal(body.replace(",", ""))
-    return -value if negative else value
+    return value.copy_negate() if negative else value

@@ -31,7 +31,6 @@ from .wire import ub
 
 _BATCH, _LOB_BATCH = 20_000, 64
 _ALWAYS_SENT = (8, 11, 24, 112, 113)  # LONG, ROWID, LONG RAW, CLOB, BLOB
-EncodedColumn = "pa.Array[Any] | Framed"
 EncodedBatch = tuple[list[Any], int]
 Guard = Callable[[], contextlib.AbstractContextManager[object]]
 

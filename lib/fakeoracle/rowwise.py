@@ -76,7 +76,7 @@ def _remainder(left: Decimal, right: Decimal) -> Decimal:
     if not right:
         raise OracleError(1476, "divisor is equal to zero")
     quotient = _WIDE.divide(left, right)
-    if abs(quotient % 1) == Decimal("0.5"):
+    if _WIDE.remainder(quotient, Decimal(1)).copy_abs() == Decimal("0.5"):
         raise unsupported("REMAINDER half way between two multiples")
     return _WIDE.subtract(left, _WIDE.multiply(right, quotient.to_integral_value(context=_WIDE)))
 
@@ -114,15 +114,15 @@ def _regexp_count(text: str, pattern: str, flags: str, start: int) -> int:
 
 def _regexp_replace(text: str, pattern: str, flags: str, new: str) -> str:
     found = texts.compiled(pattern, flags, searching=True)
-    return found.sub(texts.replacement(new), texts.checked(text, pattern))
+    return texts.short(found.sub(texts.replacement(new), texts.checked(text, pattern)))
 
 
 def _regexp_like(text: str, pattern: str, flags: str) -> bool:
     return texts.compiled(pattern, flags, searching=False).search(texts.checked(text, pattern)) is not None
 
 
-def _listed(text: str) -> str:
-    """Return what LISTAGG gives; ORA-01489 if a VARCHAR2 cannot hold it."""
+def _joined(text: str) -> str:
+    """Return what LISTAGG or || gives; ORA-01489 if a VARCHAR2 cannot hold it."""
     if len(text.encode()) > _LONGEST_TEXT:
         raise OracleError(1489, "result of string concatenation is too long")
     return text
@@ -176,7 +176,8 @@ _FUNCTIONS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str], ...] = (
     ("text_position", texts.position, (_T, _T, _I, _I), _I),
     ("text_lpad", lambda t, w, f: texts.padded(t, w, f, left=True), (_T, _I, _T), _T),
     ("text_rpad", lambda t, w, f: texts.padded(t, w, f, left=False), (_T, _I, _T), _T),
-    ("text_listed", _listed, (_T,), _T),
+    ("text_joined", _joined, (_T,), _T),
+    ("text_short", texts.short, (_T,), _T),
     ("text_initcap", texts.capitalised, (_T,), _T),
     ("text_translate", texts.translated, (_T, _T, _T), _T),
     ("text_code", texts.code_of, (_T,), _I),

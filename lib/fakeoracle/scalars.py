@@ -220,6 +220,12 @@ def _nullif(call: Call) -> Expr:
     return replace(left, sql=sql, nullable=True, constant=None, bind=None)
 
 
+def _unpadded(value: Expr) -> Expr:
+    """Return a value as text that is compared as it is, a CHAR with its blanks."""
+    text = ex.as_text(value)
+    return replace(text, type=ex.text_like(text, _length_of(text)))
+
+
 @_function("DECODE", least=3, most=255)
 def _decode(call: Call) -> Expr:
     subject, *rest = [call.value(place) for place in range(len(call))]
@@ -228,8 +234,9 @@ def _decode(call: Call) -> Expr:
     for value in (subject, *pairs[0::2]):
         ex.sort_key(value)  # a LOB cannot be compared
     as_text = pairs[0].is_text  # everything is converted to the type of the first search value
-    for search in pairs[0::2]:  # DECODE takes two NULLs for equal
-        both = (ex.as_text(subject), ex.as_text(search)) if as_text else (subject, search)
+    for search in pairs[0::2]:  # DECODE takes two NULLs for equal, and compares texts without padding
+        texts = as_text or (subject.is_text and search.is_text)
+        both = (_unpadded(subject), _unpadded(search)) if texts else (subject, search)
         left, right = ex.comparable("=", *both)
         tests.append(f"({left.sql} IS NOT DISTINCT FROM {right.sql})")
     results = [*pairs[1::2], default]
@@ -616,7 +623,8 @@ def _replace(call: Call) -> Expr:
         len(new.constant.encode()) if isinstance(new.constant, str) else (1 if new.type is None else 4000)
     )
     sql = f"nullif(replace({text.sql}, coalesce({old.sql}, ''), coalesce({new.sql}, '')), '')"
-    return _like(text, sql, _size(text) * max(longer, 1))
+    size = _size(text) * max(longer, 1)
+    return _like(text, f"text_short({sql})" if size > LONGEST_BIND else sql, size)
 
 
 @_function("TRANSLATE", least=3, most=3)

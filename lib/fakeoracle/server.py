@@ -21,6 +21,7 @@ from .tls import Certificates, certificates
 
 _HOST = "127.0.0.1"
 _BACKLOG = 64
+_LAST_PORT = 65535
 CACHE_BYTES = 512 * 1024 * 1024
 _LOGIN_SECONDS = 60.0  # SQLNET.INBOUND_CONNECT_TIMEOUT, Oracle Database Net Services Reference, "sqlnet.ora"
 
@@ -46,6 +47,8 @@ class Server:
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"fakeoracle listens on loopback only, not on {host}")
+        if not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"a port is a number from 0 to {_LAST_PORT}, not {port}")
         self.backend = backend
         self.faults = settings.faults
         self.ca_file = ca_file
@@ -153,6 +156,8 @@ def serve(
     """
     accounts = {"TMS": "secret"} if users is None else dict(users)
     release = profile_named(profile)
+    if login_seconds <= 0 or cache_bytes < 0:
+        raise ValueError("the seconds for a login are more than 0, the size of the cache is not below 0")
     with contextlib.ExitStack() as stack:
         files = _certificates(stack, tls, cert, key)
         context = files.context() if files else None

@@ -7,6 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 from .errors import OracleError, unsupported
+from .types import LONGEST_BIND
 
 _PLAIN = re.compile(r"[A-Za-z0-9 _\-/,:;@#%&~\"'!=<>]|[^\x00-\x7f]")
 _CLASSES = {
@@ -65,8 +66,15 @@ def padded(text: str, width: int, fill: str, *, left: bool) -> str:
     missing = width - len(text)
     if missing <= 0:
         return text[: max(width, 0)]
-    filling = (fill * missing)[:missing]
-    return filling + text if left else text + filling
+    filling = (fill * min(missing, LONGEST_BIND + 1))[:missing]
+    return short(filling + text if left else text + filling)
+
+
+def short(text: str) -> str:
+    """Return a text that a VARCHAR2 can hold; functions differ in what they do with a longer one."""
+    if len(text.encode()) > LONGEST_BIND:
+        raise unsupported(f"a function whose text would be longer than {LONGEST_BIND} bytes")
+    return text
 
 
 def capitalised(text: str) -> str:
@@ -86,7 +94,7 @@ def translated(text: str, old: str, new: str) -> str:
     table: dict[int, str | None] = {}
     for place, char in enumerate(old):
         table.setdefault(ord(char), new[place] if place < len(new) else None)
-    return text.translate(table)
+    return short(text.translate(table))
 
 
 def code_of(text: str) -> int:

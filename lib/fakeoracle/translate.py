@@ -153,8 +153,12 @@ class Translator:
         only(node, "expressions")
         for cte in node.expressions:
             only(cte, "this", "alias")
-            query = self.query(cte.this, scope)
-            scope.queries[identifier(cte.args["alias"].this)] = self._renamed(query, cte.args["alias"])
+            name = identifier(cte.args["alias"].this)
+            if any(_is_named(table, name) for table in cte.this.find_all(exp.Table)):
+                if not cte.args["alias"].args.get("columns"):
+                    raise OracleError(32039, "recursive WITH clause must have column alias list")
+                raise unsupported("recursive WITH")
+            scope.queries[name] = self._renamed(self.query(cte.this, scope), cte.args["alias"])
 
     def _renamed(self, query: Query, alias: exp.TableAlias | None) -> Query:
         names = alias.args.get("columns") if alias else None
@@ -533,6 +537,11 @@ class Translator:
     def _group(self, tree: exp.Select, scope: Scope) -> str:
         group = tree.args.get("group")
         if group is None:
+            aggregated, columns = aggregates.outside(tree.expressions)
+            if aggregated and any(
+                isinstance(column.this, exp.Star) or self._relation_of(column, scope) for column in columns
+            ):
+                raise OracleError(937, "not a single-group group function")
             return ""
         only(group, "expressions")
         if any(isinstance(node, exp.Literal) for node in group.expressions):
@@ -887,6 +896,13 @@ def _direction(node: exp.Ordered) -> str:
 def _marked(node: exp.Expr) -> bool:
     """Tell whether a condition has the (+) of an old outer join."""
     return any(column.args.get("join_mark") for column in node.find_all(exp.Column))
+
+
+def _is_named(table: exp.Table, name: str) -> bool:
+    """Tell whether a node names a table or a query of WITH by this name alone."""
+    return (
+        isinstance(table.this, exp.Identifier) and not table.args.get("db") and identifier(table.this) == name
+    )
 
 
 def _unmarked(node: exp.Expr) -> exp.Expr:

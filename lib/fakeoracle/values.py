@@ -28,7 +28,6 @@ _ZERO = 0x80
 _NEGATIVE_END = 102
 _BIGGEST_EXPONENT, _SMALLEST_EXPONENT = 63, -64
 _LIMB = 10**8
-_LIMBS = 5
 _FAST_DIGITS = 18  # decimal digits that fit a signed 64-bit integer
 _PLAIN = Context(prec=100)
 _MICROSECOND = 1000

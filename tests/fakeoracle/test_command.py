@@ -93,6 +93,11 @@ def test_it_asks_for_the_password_in_the_environment(monkeypatch, capsys):
     [
         (["--host", "0.0.0.0"], "loopback only"),
         (["--fault", "fetch:1=explode"], "there is no fault 'explode'"),
+        (["--fault", "fetch:1=ORA-0"], "ORA-0 is no error"),
+        (["--port", "99999"], "a port is a number from 0 to 65535, not 99999"),
+        (["--login-seconds", "0"], "the seconds for a login are more than 0"),
+        (["--cache-megabytes", "-1"], "the size of the cache is not below 0"),
+        (["--database", "nosuch/x.duckdb"], "cannot open the database file nosuch/x.duckdb"),
         (["--schema", "nosuch.sql"], "--schema: there is no nosuch.sql; check the path"),
         (["--data", "nosuch"], "--data: there is no nosuch"),
         (["--script", "nosuch.toml"], "--script: there is no nosuch.toml"),

@@ -4,6 +4,7 @@
 import datetime
 from decimal import Decimal
 
+import oracledb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -68,3 +69,33 @@ def test_round_and_trunc_are_those_of_decimal(one, value, digits):
     unit = Decimal(1).scaleb(-digits)
     expected = value.quantize(unit, "ROUND_HALF_UP"), value.quantize(unit, "ROUND_DOWN")
     assert one("select round(:1, :2), trunc(:3, :4) from dual", value, digits, value, digits) == expected
+
+
+def test_thirty_eight_digits_pass_through_the_functions_of_numbers(table, cursor, one):
+    name, number = table("a number(38), u number"), 12345678901234567890123456789012345678
+    cursor.execute(f"insert into {name} values ({number}, {number})")
+    nines = "9" * 38
+    assert one(f"select to_char(a, '{nines}'), to_char(-u, 'FM{nines}') from {name}") == (
+        f" {number}",
+        f"-{number}",
+    )
+    assert one(f"select to_number('-{number}', '{nines}') from dual") == -number
+    assert one(f"select remainder(a, 7), mod(-u, 7), abs(-u) from {name}") == (
+        2,
+        -2,
+        number,
+    )
+
+
+def test_decode_compares_chars_with_their_blanks(table, cursor):
+    """'If expr and search are character data, then Oracle compares them using nonpadded comparison semantics' (DECODE)."""
+    name = table("c char(3), v varchar2(3)")
+    cursor.execute(f"insert into {name} values ('a', 'a')")
+    sql = f"select decode(c, 'a', 1, 0), decode(c, 'a  ', 1, 0), decode(c, null, 2, 'a', 1, 0), decode(c, v, 1, c, 2) from {name}"
+    assert cursor.execute(sql).fetchall() == [(0, 1, 0, 2)]
+
+
+def test_texts_put_together_hold_4000_bytes(cursor, one):
+    assert one("select length(:1 || :2) from dual", "x" * 3000, "y" * 1000) == 4000
+    with pytest.raises(oracledb.DatabaseError, match="ORA-01489"):
+        cursor.execute("select length(:1 || :2) from dual", ["x" * 3000, "y" * 1001])

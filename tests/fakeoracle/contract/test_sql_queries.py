@@ -164,3 +164,10 @@ def test_an_error_names_its_place_behind_functions_and_outer_joins(shop, cursor)
     with pytest.raises(oracledb.DatabaseError) as caught:
         cursor.execute(sql)
     assert (caught.value.args[0].code, caught.value.args[0].offset) == (904, sql.index("nosuch"))
+
+
+def test_any_and_all_may_compare_with_rows_that_hold_nothing_of_their_own(table, cursor):
+    name = table("a number")
+    cursor.executemany(f"insert into {name} values (:1)", [(1,), (2,), (None,)])
+    sql = f"select a from {name} t where a > all (select t.a - 1 from dual) or a = any (select null from dual) order by a"
+    assert cursor.execute(sql).fetchall() == [(1,), (2,)]
