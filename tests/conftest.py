@@ -16,9 +16,17 @@ from world import PASSWORD, PRODUCTS, World, fresh_world
 pytest_plugins = ["fakeoracle.testing"]
 
 
-def pytest_configure() -> None:
-    """A shell that starts the tests in its background lets them ignore Ctrl-C, which some of them send themselves."""
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Every test begins with Python's own answer to Ctrl-C, and takes its handlers with it.
+
+    A command that is run in this process sets its own, and a shell that starts the tests in its background ignores it.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
