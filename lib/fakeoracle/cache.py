@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from .backend import Backend, BackendSession
 from .binds import BindColumn
+from .dates import today
 from .results import ResultSet
 from .sql import Statement, statement
 from .ttc import Described
@@ -158,7 +158,7 @@ class CachingSession:
             self._user,
             self.schema,
             self.time_zone,
-            _today(),
+            today(),
         )
         found = self._cache.find(key)
         if found:
@@ -209,11 +209,6 @@ class CachingSession:
     def close(self) -> None:
         """Roll back and let go."""
         self._session.close()
-
-
-def _today() -> datetime.date:
-    """Return the day, which decides what TO_DATE makes of a text without a month or a century."""
-    return datetime.datetime.now(datetime.UTC).date()
 
 
 def _volatile(stmt: Statement) -> bool:

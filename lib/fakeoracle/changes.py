@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -150,21 +150,16 @@ class Changes:
 
     def _append(self, table: Table, rows: pa.Table) -> None:
         """Insert finished rows; ORA-00001 before anything is changed if a key is there already."""
-        with self._transaction.changing() as connection:
-            connection.register("new_rows", rows)
-            try:
-                _check_keys(connection, table)
-                listed = ", ".join(f"c{n} AS {quote(c.name)}" for n, c in enumerate(table.columns, 1))
-                there = f"SELECT {table.listed} FROM {table.physical}"
-                check_rows(connection, table, f"SELECT {listed} FROM new_rows", self._condition, others=there)
-                number = self._transaction.number
-                connection.execute(
-                    f"INSERT INTO {table.physical} ({table.listed}, {MADE}) SELECT *, {number} FROM new_rows"
-                )
-                self._transaction.changed(rows.num_rows)
-            finally:
-                with contextlib.suppress(duckdb.Error):
-                    connection.unregister("new_rows")
+        with self._transaction.changing() as connection, _as_relation(connection, "new_rows", rows):
+            _check_keys(connection, table)
+            listed = ", ".join(f"c{n} AS {quote(c.name)}" for n, c in enumerate(table.columns, 1))
+            there = f"SELECT {table.listed} FROM {table.physical}"
+            check_rows(connection, table, f"SELECT {listed} FROM new_rows", self._condition, others=there)
+            number = self._transaction.number
+            connection.execute(
+                f"INSERT INTO {table.physical} ({table.listed}, {MADE}) SELECT *, {number} FROM new_rows"
+            )
+            self._transaction.changed(rows.num_rows)
 
     def _update(self, stmt: Statement, tree: exp.Expr, binds: Sequence[BindColumn], row: int) -> int:
         only(tree, "this", "expressions", "where", "hint")
@@ -187,8 +182,7 @@ class Changes:
             rows = connection.sql(sql, params=values).to_arrow_table()
             past.check()
             _checked(table, columns, rows)
-            connection.register("new_rows", rows)
-            try:
+            with _as_relation(connection, "new_rows", rows):
                 self._check_update(connection, table, columns)
                 sets = ", ".join(
                     f"{quote(column.name)} = n.c{number}" for number, column in enumerate(columns, 1)
@@ -198,9 +192,6 @@ class Changes:
                 connection.execute(
                     f"UPDATE {table.physical} AS t SET {sets}, {MADE} = {number} FROM new_rows AS n WHERE t.rowid = n.place"
                 )
-            finally:
-                with contextlib.suppress(duckdb.Error):
-                    connection.unregister("new_rows")
         return self._transaction.changed(rows.num_rows)
 
     def _check_update(
@@ -230,15 +221,11 @@ class Changes:
             rows = connection.sql(sql, params=values).to_arrow_table()
             past.check()
             if rows.num_rows:
-                connection.register("gone", rows)
-                try:
+                with _as_relation(connection, "gone", rows):
                     keep_old_rows(connection, table, "SELECT place FROM gone", self._transaction.number)
                     connection.execute(
                         f"DELETE FROM {table.physical} WHERE rowid IN (SELECT place FROM gone)"
                     )
-                finally:
-                    with contextlib.suppress(duckdb.Error):
-                        connection.unregister("gone")
         return self._transaction.changed(rows.num_rows)
 
     def _target(
@@ -255,6 +242,17 @@ class Changes:
         scope = Scope([relation])
         where = tree.args.get("where")
         return translator, table, scope, f"WHERE {translator.condition(where.this, scope)}" if where else ""
+
+
+@contextlib.contextmanager
+def _as_relation(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> Iterator[None]:
+    """Let statements read `rows` under a name."""
+    connection.register(name, rows)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(duckdb.Error):
+            connection.unregister(name)
 
 
 def _parameters(binds: Sequence[BindColumn]) -> list[Expr]:

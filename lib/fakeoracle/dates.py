@@ -208,3 +208,8 @@ def _interval_seconds(body: str, unit: str, to: str, precision: int) -> int:
             raise OracleError(1850 + place - 1, ("hour must be between 0 and 23", "minutes must be between 0 and 59",
                                                  "seconds must be between 0 and 59")[place - 1])  # fmt: skip
     return sum(int(part) * _INTERVAL_SECONDS[first + place] for place, part in enumerate(fields))
+
+
+def today() -> datetime.date:
+    """Return the server's day, which decides what TO_DATE makes of a text without a month or a century."""
+    return datetime.datetime.now(datetime.UTC).date()

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from . import dates, formats, number_formats, texts
+from .dates import today
 from .errors import OracleError, unsupported
 from .formats import ConversionError
 from .values import decode_number, encode_number, parse_number
@@ -28,10 +29,6 @@ _ARROW: dict[str, pa.DataType] = {
     "INTEGER": pa.int32(), "BOOLEAN": pa.bool_(),
 }  # fmt: skip
 _T, _N, _D, _I = "VARCHAR", "BLOB", "TIMESTAMP", "BIGINT"
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()
 
 
 def _readable(read: Callable[[], object]) -> int:
@@ -145,10 +142,10 @@ _FUNCTIONS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str], ...] = (
     ("date_text", _date_text, (_D, _T), _T),
     ("timestamp_text", _timestamp_text, (_D, _T), _T),
     ("timestamp_text_zoned", _zoned_text, (_D, _I, _I, _T), _T),
-    ("date_read", lambda t, m: formats.read(t, m, _today()), (_T, _T), _D),
-    ("timestamp_read", lambda t, m: formats.read(t, m, _today(), fractions=True), (_T, _T), _D),
-    ("date_readable", lambda t, m: _readable(lambda: formats.read(t, m, _today())), (_T, _T), "INTEGER"),
-    ("timestamp_readable", lambda t, m: _readable(lambda: formats.read(t, m, _today(), fractions=True)), (_T, _T), "INTEGER"),
+    ("date_read", lambda t, m: formats.read(t, m, today()), (_T, _T), _D),
+    ("timestamp_read", lambda t, m: formats.read(t, m, today(), fractions=True), (_T, _T), _D),
+    ("date_readable", lambda t, m: _readable(lambda: formats.read(t, m, today())), (_T, _T), "INTEGER"),
+    ("timestamp_readable", lambda t, m: _readable(lambda: formats.read(t, m, today(), fractions=True)), (_T, _T), "INTEGER"),
     ("number_readable", lambda t: _readable(lambda: parse_number(t)), (_T,), "INTEGER"),
     ("number_readable_as", lambda t, m: _readable(lambda: number_formats.read(t, m)), (_T, _T), "INTEGER"),
     ("number_written", number_formats.written, (_N, _T), _T),
@@ -202,7 +199,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _vectorised(function: Callable[..., Any], parameters: tuple[str, ...], result: str) -> Any:
     def encoded(
-        today: datetime.date, *values: Any
+        day: datetime.date, *values: Any
     ) -> Any:  # what a day without a year means changes with the day
         if None in values:
             return None
@@ -216,8 +213,8 @@ def _vectorised(function: Callable[..., Any], parameters: tuple[str, ...], resul
 
     def apply(*columns: Any) -> pa.Array[Any]:
         rows = zip(*(column.to_pylist() for column in columns), strict=True)
-        today = _today()
-        return pa.array([remembered(today, *row) for row in rows], _ARROW[result])
+        day = today()
+        return pa.array([remembered(day, *row) for row in rows], _ARROW[result])
 
     return _WITH_PARAMETERS[len(parameters)](apply)
 

@@ -190,6 +190,9 @@ def serve(
 
 
 def _load(backend: Backend, user: str, schema: str | Path | None, data: str | Path | None) -> bool:
+    for name, given in (("schema", schema), ("data", data)):
+        if given and not Path(given).exists():
+            raise ValueError(f"{name}: there is no {given}; check the path")
     session = backend.open_session(user.upper())
     try:
         return load(session, Path(schema) if schema else None, Path(data) if data else None)

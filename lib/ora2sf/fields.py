@@ -51,7 +51,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), hide_input_in_errors=True)
 
 
-class _Field(Strict):
+class _Named(Strict):
+    field: ApiName
+
+    @property
+    def header(self) -> str:
+        """The header cell of the field in a staged file."""
+        return self.field
+
+
+class _Field(_Named):
     """What every field has.
 
     Attributes:
@@ -67,18 +76,12 @@ class _Field(Strict):
         assumed: the column stands in no published dictionary.
     """
 
-    field: ApiName
     column: str = Field(min_length=1)
     null: Literal["leave", "#N/A"] = "leave"
     required: bool = False
     on_misfit: Literal["reject", "fail", "truncate", "null", "default"] = "reject"
     default: str | None = None
     assumed: bool = False
-
-    @property
-    def header(self) -> str:
-        """The header cell of the field in a staged file."""
-        return self.field
 
     @property
     def source(self) -> tuple[str, ...]:
@@ -291,22 +294,16 @@ class PicklistField(_Field):
         return "no line break and no tabulator" if _CONTROL.search(text) else _refuses_text(text, self.length)
 
 
-class _Joined(Strict):
+class _Joined(_Named):
     """The text of one or several columns, joined by ``separator``.
 
     Choose a separator that stands in none of the columns: ``A_B`` + ``C`` and ``A`` + ``B_C`` become one text.
     """
 
-    field: ApiName
     columns: tuple[str, ...] = Field(min_length=1)
     separator: str = "_"
     length: int = Field(default=255, gt=0, le=255)
     assumed: bool = False
-
-    @property
-    def header(self) -> str:
-        """The header cell of the field in a staged file."""
-        return self.field
 
     @property
     def source(self) -> tuple[str, ...]:
@@ -390,20 +387,14 @@ class LookupField(_Joined):
         return self
 
 
-class ConstantField(Strict):
+class ConstantField(_Named):
     """The same text in every row; ``#N/A`` empties the field."""
 
     on_misfit: ClassVar[str] = "reject"
     default: ClassVar[None] = None
-    field: ApiName
     type: Literal["constant"]
     value: str
     assumed: bool = False
-
-    @property
-    def header(self) -> str:
-        """The header cell of the field in a staged file."""
-        return self.field
 
     @property
     def source(self) -> tuple[str, ...]:

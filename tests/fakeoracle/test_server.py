@@ -194,3 +194,12 @@ def test_whoever_speaks_another_language_is_shown_out(no_thread_left, greeting):
             assert stranger.recv(1000) == b""
         with Connected(server) as connection:
             connection.ping()
+
+
+@pytest.mark.parametrize("name", ["schema", "data"])
+def test_a_schema_or_data_that_is_not_there_is_told_by_its_name(name, tmp_path):
+    with (
+        pytest.raises(ValueError, match=f"{name}: there is no .*nowhere"),
+        serve(**{name: tmp_path / "nowhere"}),
+    ):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -180,13 +181,12 @@ def test_a_staged_file_that_was_changed_is_refused_and_the_others_are_safe(org, 
 def test_an_interrupt_leaves_a_ledger_from_which_the_next_upload_goes_on(org, slice_, monkeypatch):
     keys = slice_.stage(90, batch_size=10)
     org.hold_jobs()
-    closed = []
+    closed = itertools.count(1)
     original = LedgerJournal.closed
 
     def interrupting(self):
         original(self)
-        closed.append(1)
-        if len(closed) == 2:
+        if next(closed) == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(LedgerJournal, "closed", interrupting)
