@@ -121,7 +121,7 @@ def test_what_depends_on_time_or_session_is_not_cached(cache, cursor):
 def test_a_new_day_is_another_result_since_dates_may_be_read_by_it(cache, cursor, monkeypatch):
     sql = "select to_date('7', 'DD') from dual"
     for day in (1, 1, 2):
-        monkeypatch.setattr("fakeoracle.cache._today", lambda day=day: datetime.date(2024, 5, day))
+        monkeypatch.setattr("fakeoracle.cache.today", lambda day=day: datetime.date(2024, 5, day))
         read(cursor, sql)
     assert cache.hits == 1
 
