@@ -36,7 +36,7 @@ CENT = Decimal("0.01")
 TYPES = {"1": "New", "2": "Update", "3": "Cancel"}
 YES = {"1", "Y"}
 
-#: column, Arrow type, and its field in the table file
+#: column, Arrow type as the driver is asked for it, and its field in the table file
 COLUMNS: list[tuple[str, pa.DataType, dict[str, Any]]] = [
     ("DOC_NO", pa.large_string(), {"field": "Key__c", "type": "key", "columns": ["DOC_NO"]}),
     ("NAME", pa.large_string(), {"field": "Name", "type": "text", "length": 255}),
@@ -48,8 +48,8 @@ COLUMNS: list[tuple[str, pa.DataType, dict[str, Any]]] = [
     ("KIND", pa.decimal128(38, 0), {"field": "Kind__c", "type": "picklist", "values": TYPES}),
     ("QTY", pa.decimal128(38, 0), {"field": "Quantity__c", "type": "integer"}),
     ("LINE", pa.decimal128(38, 0), {"field": "Line__c", "type": "integer"}),
-    ("PRICE", pa.decimal128(16, 2), {"field": "Price__c", "type": "decimal", "precision": 18, "scale": 2}),
-    ("RATE", pa.decimal128(9, 3), {"field": "Rate__c", "type": "decimal", "precision": 18, "scale": 2}),
+    ("PRICE", pa.decimal128(38, 2), {"field": "Price__c", "type": "decimal", "precision": 18, "scale": 2}),
+    ("RATE", pa.decimal128(38, 3), {"field": "Rate__c", "type": "decimal", "precision": 18, "scale": 2}),
     ("AMOUNT", pa.decimal128(38, 10), {"field": "Amount__c", "type": "decimal", "precision": 18, "scale": 2}),
     ("ACTIVE", pa.large_string(), {"field": "Active__c", "type": "boolean"}),
     ("PAID", pa.decimal128(38, 0), {"field": "Paid__c", "type": "boolean"}),
@@ -78,9 +78,9 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def _batch(rng: np.random.Generator, start: int, count: int, schema: pa.Schema) -> pa.RecordBatch:
-    def number(high: int, scale: int, digits: int = 38, low: int = 0) -> pa.Array[Any]:
+    def number(high: int, scale: int, low: int = 0) -> pa.Array[Any]:
         values = [Decimal(int(v)).scaleb(-scale) for v in rng.integers(low, high, count)]
-        return pa.array(values, pa.decimal128(digits, scale))
+        return pa.array(values, pa.decimal128(38, scale))
 
     def words(times: int) -> list[str]:
         picked = rng.integers(0, len(WORDS), (count, times))
@@ -102,8 +102,8 @@ def _batch(rng: np.random.Generator, start: int, count: int, schema: pa.Schema) 
         "KIND": number(4, 0, low=1),
         "QTY": number(1000, 0),
         "LINE": number(99, 0),
-        "PRICE": number(10**9, 2, 16),
-        "RATE": number(10**8, 3, 9, low=-(10**8)),
+        "PRICE": number(10**9, 2),
+        "RATE": number(10**8, 3, low=-(10**8)),
         "AMOUNT": number(10**17, 10, low=-(10**17)),
         "ACTIVE": [("Y", "N")[n] for n in rng.integers(0, 2, count)],
         "PAID": number(2, 0),
@@ -148,7 +148,7 @@ def ours(path: Path, out: Path) -> None:
 
         def batches(self, _: str, schema: pa.Schema) -> Iterator[pa.Table]:
             for batch in batches(path):
-                yield pa.Table.from_batches([batch]).cast(schema)
+                yield pa.Table.from_batches([batch], schema)  # which checks that these types were asked for
 
     columns = {
         name: SourceColumn(
@@ -189,15 +189,25 @@ VALUE: dict[str, Callable[[Any], str]] = {
 }  # fmt: skip
 
 
+def _stamp(value: Any) -> str:
+    """What pandas makes of a time: a Timestamp, with pandas' own time zones."""
+    utc = value.tz_localize(ZONE).tz_convert("UTC")
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
 def pandas_values(path: Path, out: Path) -> None:
-    """pandas, a Python function for each value."""
+    """pandas, a Python function for each value: row tuples into a DataFrame, apply on each column, every cell quoted."""
     import pandas as pd
 
+    apply = VALUE | {"CREATED": _stamp, "CHANGED": _stamp}
     for number, batch in enumerate(_files(path), 1):
-        rows = pd.DataFrame(batch.to_pylist(), dtype=object)
-        done = pd.DataFrame({spec["field"]: rows[name].apply(VALUE[name]) for name, _, spec in COLUMNS})
+        rows = pd.DataFrame.from_records(_tuples(batch), columns=NAMES)
+        done = {
+            spec["field"]: rows[name].apply(lambda value, of=apply[name]: "" if pd.isna(value) else of(value))
+            for name, _, spec in COLUMNS
+        }
         with igzip_threaded.open(out / f"t_{number:05d}.csv.gz", "wt", compresslevel=1, threads=1, encoding="utf-8", newline="") as file:  # fmt: skip
-            done.to_csv(file, index=False, lineterminator="\n")
+            pd.DataFrame(done).to_csv(file, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
 
 def csv_writer(path: Path, out: Path) -> None:
@@ -207,7 +217,7 @@ def csv_writer(path: Path, out: Path) -> None:
         with igzip_threaded.open(out / f"t_{number:05d}.csv.gz", "wt", compresslevel=1, threads=1, encoding="utf-8", newline="") as file:  # fmt: skip
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(HEADER)
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            for row in _tuples(batch):
                 writer.writerow([function(value) for function, value in zip(functions, row, strict=True)])
 
 
@@ -244,6 +254,11 @@ def pandas_vectorised(path: Path, out: Path) -> None:
                     done[spec["field"]] = value
         with igzip_threaded.open(out / f"t_{number:05d}.csv.gz", "wt", compresslevel=1, threads=1, encoding="utf-8", newline="") as file:  # fmt: skip
             pd.DataFrame(done).to_csv(file, index=False, lineterminator="\n")
+
+
+def _tuples(batch: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """The rows as a cursor gives them."""
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _files(path: Path) -> Iterator[pa.Table]:

@@ -12,9 +12,12 @@ import datetime as dt
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
+from functools import cache, reduce
+from operator import or_
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -50,9 +53,12 @@ _FALSE = ("0", "N", "F", "NO", "FALSE")
 _NUMBER_TEXT = re.compile(r"0|-?([1-9][0-9]*|(0|[1-9][0-9]*)\.[0-9]*[1-9])")
 _CONTROL = r"[\x00-\x1f\x7f]"
 _ROW = "__row"
+_DAY = 86_400_000_000  # microseconds
 _READS_AS_NULL = f"{SET_NULL} would be read as an order to empty the field"
 #: The time zone tables that polars carries know no daylight saving from this year on.
 _ZONES_END = dt.datetime(2100, 1, 1)  # noqa: DTZ001 - compared with local times
+#: The days whose text is looked up; others are written one by one.
+_USUAL_DAYS = dt.date(1900, 1, 1), dt.date(2100, 12, 31)
 
 
 @dataclass(frozen=True)
@@ -125,14 +131,14 @@ class _Made:
     Attributes:
         columns: what is selected: the text under the field's header, and a column for each misfit and change.
         misfits: rule → its column; changes: rule → its column.
-        doubt: the column that says for the whole batch that the other way has to be taken; None if there is none.
+        doubt: whether the batch has to be looked at in full; None where that was done.
     """
 
     spec: AnyField
     columns: tuple[pl.Expr, ...]
     misfits: dict[str, str]
     changes: dict[str, str]
-    doubt: str | None = None
+    doubt: pl.Expr | None = None
 
     @classmethod
     def in_full(cls, spec: AnyField, rule: _Rule) -> _Made:
@@ -140,16 +146,15 @@ class _Made:
         misfits = {name: f"!{spec.field}!{name}" for name in rule.misfits}
         changes = {name: f"{spec.field}~{name}" for name in rule.changes}
         flags = (expr.fill_null(value=False).alias(misfits[name]) for name, expr in rule.misfits.items())
-        changed = (expr.fill_null(value=False).alias(changes[name]) for name, expr in rule.changes.items())
+        changed = (expr.alias(changes[name]) for name, expr in rule.changes.items())
         return cls(spec, (rule.text.alias(spec.header), *flags, *changed), misfits, changes)
 
     @classmethod
     def quickly(cls, spec: AnyField, quick: _Quick) -> _Made:
         """All values taken for good, and whether that may be wrong."""
         made = cls.in_full(spec, _Rule(quick.text, {}, quick.changes))
-        doubt = f"?{spec.field}"
-        doubts = pl.any_horizontal([one.fill_null(value=False) for one in quick.doubts])
-        return cls(spec, (*made.columns, doubts.alias(doubt)), {}, made.changes, doubt)
+        doubt = reduce(or_, quick.doubts, pl.lit(value=False)).alias(spec.field)
+        return cls(spec, made.columns, {}, made.changes, doubt)
 
 
 class _Shared:
@@ -164,12 +169,14 @@ class _Shared:
         self._levels[level].setdefault(name, value.alias(name))
         return pl.col(name)
 
-    def added_to(self, batch: pl.DataFrame) -> pl.LazyFrame:
-        """The batch with these columns."""
-        frame = batch.lazy()
-        for level in self._levels:
-            frame = frame.with_columns(level.values())
-        return frame
+    def needed_by(self, wanted: Iterable[pl.Expr]) -> list[list[pl.Expr]]:
+        """The columns that these expressions use, in the order in which they can be added to a batch."""
+        names = {name for one in wanted for name in one.meta.root_names()}
+        steps: list[list[pl.Expr]] = []
+        for level in reversed(self._levels):
+            steps.insert(0, [value for name, value in level.items() if name in names])
+            names |= {name for one in steps[0] for name in one.meta.root_names()}
+        return [step for step in steps if step]
 
 
 def unusable(config: TableConfig, schema: dict[str, pl.DataType]) -> dict[str, str]:
@@ -203,10 +210,10 @@ class Converter:
             )
         self._failing = {spec.field for spec in config.fields if spec.on_misfit == "fail"}
         self._full = [_Made.in_full(spec, rule) for spec, rule in rules]
-        self._quick = [
-            _Made.quickly(spec, rule.quick) if rule.quick else full
-            for (spec, rule), full in zip(rules, self._full, strict=True)
-        ]
+        self._quick = [_Made.quickly(spec, rule.quick) for spec, rule in rules if rule.quick]
+        self._doubts = [one.doubt for one in self._quick if one.doubt is not None]
+        used = (expr for one in self._quick for expr in one.columns)
+        self._steps = self._shared.needed_by((*used, *self._doubts))
 
     @staticmethod
     def try_rules(
@@ -221,7 +228,7 @@ class Converter:
                 problems[spec.field] = f"no column {', '.join(missing)}"
                 continue
             try:
-                rules.append((spec, _settle(spec, _rule(spec, columns, config.source_time_zone, shared))))
+                rules.append((spec, _settle(spec, _rule(spec, columns, config.source_time_zone))))
             except _Unfit as error:
                 problems[spec.field] = str(error)
         return rules, problems
@@ -229,35 +236,40 @@ class Converter:
     def convert(self, batch: pl.DataFrame, first_row: int) -> Converted:
         """Converts one batch; ``first_row`` is the number of its first row in reading order."""
         rows = pl.int_range(first_row, first_row + batch.height, dtype=pl.Int64, eager=True).alias(_ROW)
-        made, out = self._made(batch)
-        flags = [flag for one in made for flag in one.misfits.values()]
-        bad = out.select(pl.any_horizontal(flags)).to_series() if flags else rows.is_null()
-        out = out.with_columns(rows)
-        staged, good = out.select(_ROW, *self._config.header), ~bad
-        counts = Counter(
-            {
-                (one.spec.field, rule): int((out[name] & good).sum())
-                for one in made
-                for rule, name in one.changes.items()
-            }
-        )
-        rejected = self._rejected(made, batch.filter(bad), out.filter(bad)) if bad.any() else []
-        self._stop_at(rejected)
-        return Converted(staged.filter(good) if rejected else staged, rejected, +counts)
+        made, out = self._made(batch, rows)
+        rejected: list[Rejected] = []
+        if flags := [flag for one in made for flag in one.misfits.values()]:
+            bad = out.select(pl.any_horizontal(flags)).to_series()
+            if bad.any():
+                rejected = self._rejected(made, batch.filter(bad), out.filter(bad))
+                self._stop_at(rejected)
+                out = out.filter(~bad)
+        changes = {name: (one.spec.field, rule) for one in made for rule, name in one.changes.items()}
+        counts = out.select(pl.col(list(changes)).sum()).row(0) if changes else ()
+        changed = Counter({rule: rows or 0 for rule, rows in zip(changes.values(), counts, strict=True)})
+        return Converted(out.select(_ROW, *self._config.header), rejected, +changed)
 
-    def _made(self, batch: pl.DataFrame) -> tuple[list[_Made], pl.DataFrame]:
-        """The way each field was made, and the outcome: quickly, and again in full for the fields in doubt."""
-        frame = self._shared.added_to(batch)
-        out = frame.select(expr for one in self._quick for expr in one.columns).collect()
-        doubted = {one.spec.field for one in self._quick if one.doubt and out[one.doubt].any()}
-        made = [
-            full if full.spec.field in doubted else quick
-            for quick, full in zip(self._quick, self._full, strict=True)
-        ]
-        if doubted:
-            again = [expr for one in made if one.spec.field in doubted for expr in one.columns]
-            out = out.with_columns(frame.select(again).collect())
+    def _made(self, batch: pl.DataFrame, rows: pl.Series) -> tuple[list[_Made], pl.DataFrame]:
+        """The way each field was made, and the outcome: quickly where there is no doubt, else in full."""
+        frame = batch
+        for step in self._steps:
+            frame = frame.with_columns(step)
+        doubts = frame.select(pl.len().alias(_ROW), *self._doubts).row(0, named=True)
+        sure = [one for one in self._quick if not doubts[one.spec.field]]
+        made = list(
+            {one.spec.field: one for one in (*self._full, *sure)}.values()
+        )  # in the order of the fields
+        out = frame.select(rows, *(expr for one in sure for expr in one.columns))
+        if full := [expr for one in made if one.doubt is None for expr in one.columns]:
+            out = out.with_columns(self._in_full(batch, full))
         return made, out
+
+    def _in_full(self, batch: pl.DataFrame, columns: list[pl.Expr]) -> pl.DataFrame:
+        """Lazily, because many of these expressions have parts in common."""
+        frame = batch.lazy()
+        for step in self._shared.needed_by(columns):
+            frame = frame.with_columns(step)
+        return frame.select(columns).collect()
 
     def _stop_at(self, rejected: list[Rejected]) -> None:
         """Ends the extraction at the first row whose fault is of a field with ``on_misfit = "fail"``."""
@@ -288,10 +300,10 @@ class Converter:
         return found
 
 
-def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Shared) -> _Rule:
+def _rule(spec: AnyField, columns: dict[str, _Column], zone: str) -> _Rule:
     match spec:
         case ConstantField():
-            return _Rule(pl.lit(spec.value))
+            return _Rule(pl.lit(spec.value), quick=_Quick(pl.lit(spec.value), ()))
         case KeyField() | LookupField():
             return _key(spec, columns) if isinstance(spec, KeyField) else _lookup(spec, columns)
     column = columns[spec.column]
@@ -307,15 +319,15 @@ def _rule(spec: AnyField, columns: dict[str, _Column], zone: str, shared: _Share
         case BooleanField():
             rule = _boolean(column, spec)
         case DateField():
-            rule = _date(column, spec, shared)
+            rule = _date(column, spec)
         case DateTimeField():
-            rule = _datetime(column, spec, zone, shared)
+            rule = _datetime(column, spec, zone)
         case PicklistField():
             rule = _picklist(column, spec)
     if spec.required:
         rule.misfits["required, but empty"] = rule.text.is_null() & ~_any(rule.misfits)
         if quick := rule.quick:
-            rule = replace(rule, quick=replace(quick, doubts=(*quick.doubts, quick.text.is_null().any())))
+            rule = replace(rule, quick=replace(quick, doubts=(*quick.doubts, _some_null(quick.text))))
     return rule
 
 
@@ -324,7 +336,7 @@ def _key(spec: KeyField, columns: dict[str, _Column]) -> _Rule:
     text = pl.concat_str(parts, separator=spec.separator, ignore_nulls=False)
     misfits = {"empty key": text.is_null() | (text == "")} | _not_plain(text, spec.length)
     quick = _quick_joined(spec, columns)
-    empty = quick and replace(quick, doubts=(*quick.doubts, quick.text.is_null().any()))
+    empty = quick and replace(quick, doubts=(*quick.doubts, _some_null(quick.text)))
     return _Rule(text, misfits, quick=empty)
 
 
@@ -340,7 +352,7 @@ def _lookup(spec: LookupField, columns: dict[str, _Column]) -> _Rule:
     if spec.required:
         misfits["required, but empty"] = pl.all_horizontal([part.is_null() for part in parts])
     if quick and (spec.required or len(parts) > 1):
-        quick = replace(quick, doubts=(*quick.doubts, quick.text.is_null().any()))
+        quick = replace(quick, doubts=(*quick.doubts, _some_null(quick.text)))
     return _Rule(text, misfits, quick=quick)
 
 
@@ -349,19 +361,30 @@ def _quick_joined(spec: KeyField | LookupField, columns: dict[str, _Column]) -> 
     whole = [part for part in parts if part]
     if len(whole) < len(parts):
         return None
-    text = pl.concat_str([part.text for part in whole], separator=spec.separator, ignore_nulls=False)
-    return _Quick(
-        text, (*(doubt for part in whole for doubt in part.doubts), *_short_doubts(text, spec.length))
-    )
+    text = whole[0].text
+    if len(whole) > 1:
+        joined = pl.concat_str([part.text for part in whole], separator=spec.separator, ignore_nulls=False)
+        text = columns[spec.source[0]].shared.keep(f"{spec.field}@joined", joined)
+    doubts = (doubt for part in whole for doubt in part.doubts)
+    return _Quick(text, (*doubts, *_short_doubts(text, spec.length)))
 
 
 def _short_doubts(text: pl.Expr, length: int) -> tuple[pl.Expr, ...]:
     """Whether any text of a batch may not be plain, in the sense of :func:`_not_plain`, or has blanks in it."""
     return (
         text.str.contains(r"[\s\x00-\x1f\x7f]").any(),
-        text.str.len_chars().max() > length,
+        _longest(text, length) > length,
         (text == SET_NULL).any(),
     )
+
+
+def _longest(text: pl.Expr, length: int) -> pl.Expr:
+    """The most characters of a text that has more bytes than ``length``; null if there is none."""
+    return text.filter(text.str.len_bytes() > length).str.len_chars().max()
+
+
+def _some_null(text: pl.Expr) -> pl.Expr:
+    return text.null_count() > 0
 
 
 def _not_plain(text: pl.Expr, length: int) -> dict[str, pl.Expr]:
@@ -472,15 +495,21 @@ def _text(column: _Column, spec: TextField) -> _Rule:
         misfits[too_long] = _longer(text, spec.length)
     misfits["holds a NUL character"] = text.str.contains("\0", literal=True)
     misfits[_READS_AS_NULL] = text == SET_NULL
+    return _Rule(text, misfits, changes, _quick_text(column, spec, f"truncate: {too_long}"))
+
+
+def _quick_text(column: _Column, spec: TextField, truncate: str) -> _Quick | None:
     quick = column.quick()
-    if quick:
-        doubts = (
-            quick.text.str.contains("[\r\0]").any(),
-            quick.text.str.len_chars().max() > spec.length,
-            (quick.text == SET_NULL).any(),
-        )
-        quick = replace(quick, doubts=(*quick.doubts, *doubts))
-    return _Rule(text, misfits, changes, quick)
+    if not quick:
+        return None
+    text, changes = quick.text, {}
+    doubts = [*quick.doubts, text.str.contains("[\r\0]").any()]
+    if spec.on_misfit == "truncate":
+        whole, text = text, column.shared.keep(f"{spec.field}@cut", text.str.slice(0, spec.length))
+        changes[truncate] = text.str.len_bytes() < whole.str.len_bytes()
+    else:
+        doubts.append(_longest(text, spec.length) > spec.length)
+    return _Quick(text, (*doubts, (text == SET_NULL).any()), changes)
 
 
 def _short_text(column: _Column, spec: CodeField | EmailField | PhoneField | UrlField) -> _Rule:
@@ -496,10 +525,11 @@ def _short_text(column: _Column, spec: CodeField | EmailField | PhoneField | Url
     misfits = _not_plain(text, spec.length)
     if isinstance(spec, EmailField):
         misfits["is not an e-mail address"] = ~text.str.contains(f"^({EMAIL})$")
-        return _Rule(text, misfits, changes)
     quick = column.quick()
     if quick:
         doubts = _short_doubts(quick.text, spec.length)
+        if isinstance(spec, EmailField):
+            doubts = (*doubts, (~quick.text.str.contains(f"^({EMAIL})$")).any())
         if isinstance(spec, CodeField) and spec.width:
             doubts = (*doubts, quick.text.str.len_bytes().min() < spec.width)
         quick = replace(quick, doubts=(*quick.doubts, *doubts))
@@ -510,10 +540,10 @@ def _integer(column: _Column, spec: IntegerField) -> _Rule:
     number, _, misfits = _number(column, "a whole number", scale=0)
     text = _plain_number(number.cast(pl.String))
     misfits["has decimals"] = text.str.contains(".", literal=True)
-    too_many = number.abs() >= Decimal(10) ** spec.digits
-    misfits[f"more than {spec.digits} digits"] = too_many
+    bound = Decimal(10) ** spec.digits
+    misfits[f"more than {spec.digits} digits"] = number.abs() >= bound
     quick = column.quick() if column.is_number else None
-    quick = quick and replace(quick, doubts=(*quick.doubts, too_many.any()))
+    quick = quick and replace(quick, doubts=(*quick.doubts, number.min() <= -bound, number.max() >= bound))
     return _Rule(_unless(misfits, text), misfits, quick=quick)
 
 
@@ -527,10 +557,10 @@ def _decimal(column: _Column, spec: DecimalField) -> _Rule:
     else:
         too_many, bound = "too many digits to be rounded", _first_to_overflow(held, spec.scale)
     small = pl.when(number.abs() < bound).then(number)
-    rounded = small.round(
-        spec.scale, mode="half_to_even" if spec.rounding == "half_even" else "half_away_from_zero"
-    )
-    misfits[too_many] = number.is_not_null() & (small.is_null() | (rounded.abs() >= bound))
+    mode: Literal["half_to_even", "half_away_from_zero"]
+    mode = "half_to_even" if spec.rounding == "half_even" else "half_away_from_zero"
+    rounded = column.shared.keep(f"{spec.field}@rounded", small.round(spec.scale, mode=mode), level=1)
+    misfits[too_many] = number.is_not_null() & (rounded.is_null() | (rounded.abs() >= bound))
     too_fine = number != rounded
     changes: dict[str, pl.Expr] = {}
     if spec.rounding == "none":
@@ -539,8 +569,17 @@ def _decimal(column: _Column, spec: DecimalField) -> _Rule:
         changes[f"rounded to {spec.scale} decimals ({spec.rounding})"] = too_fine
     # the scale of a polars decimal is a property of its type: casting to it writes exactly that many decimals
     text = rounded.cast(pl.Decimal(38, spec.scale), strict=False).cast(pl.String)
-    quick = _Quick(text, tuple(misfit.any() for misfit in misfits.values()), changes)
-    return _Rule(_unless(misfits, text), misfits, changes, quick if column.is_number else None)
+    quick = None
+    if column.is_number:
+        doubts = [
+            rounded.null_count() != number.null_count(),
+            rounded.min() <= -bound,
+            rounded.max() >= bound,
+        ]
+        if spec.rounding == "none":
+            doubts.append(too_fine.any())
+        quick = _Quick(text, tuple(doubts), changes)
+    return _Rule(_unless(misfits, text), misfits, changes, quick)
 
 
 def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, int, dict[str, pl.Expr]]:
@@ -561,47 +600,51 @@ def _number(column: _Column, wanted: str, scale: int) -> tuple[pl.Expr, int, dic
     return number, scale, {f"is not {wanted}": text.is_not_null() & number.is_null()}
 
 
-def _boolean(column: _Column, _: BooleanField) -> _Rule:
+def _boolean(column: _Column, spec: BooleanField) -> _Rule:
     if column.is_time:
         raise column.unfit("a boolean")
     text = column.text().str.to_uppercase()
     value = pl.when(text.is_in(_TRUE)).then(pl.lit("true")).when(text.is_in(_FALSE)).then(pl.lit("false"))
-    return _Rule(
-        value, {"is not a yes or no": text.is_not_null() & value.is_null()}, quick=_quick_boolean(column)
-    )
+    misfits = {"is not a yes or no": text.is_not_null() & value.is_null()}
+    return _Rule(value, misfits, quick=_quick_boolean(column, spec))
 
 
-def _quick_boolean(column: _Column) -> _Quick:
+def _quick_boolean(column: _Column, spec: BooleanField) -> _Quick:
     value = pl.col(column.name)
-    if column.is_number:
-        text = pl.when(value == 1).then(pl.lit("true")).when(value == 0).then(pl.lit("false"))
-    else:
-        yes, no = _TRUE[:2], _FALSE[:2]
-        text = pl.when(value.is_in(yes)).then(pl.lit("true")).when(value.is_in(no)).then(pl.lit("false"))
-    return _Quick(text, ((value.is_not_null() & text.is_null()).any(),))
+    numbers, texts = ((1,), (0,)), (_TRUE[:2], _FALSE[:2])
+    yes, no = (
+        reduce(or_, (value == one for one in some)) for some in (numbers if column.is_number else texts)
+    )
+    said = pl.when(yes).then(pl.lit("true")).when(no).then(pl.lit("false"))
+    text = column.shared.keep(f"{spec.field}@said", said)
+    return _Quick(text, (text.null_count() != value.null_count(),))
 
 
-def _date(column: _Column, spec: DateField, shared: _Shared) -> _Rule:
+def _date(column: _Column, spec: DateField) -> _Rule:
     """The day as it stands; a time of day is left out, and counted."""
-    moment, misfits = _moment(column, spec, shared)
+    moment, misfits = _moment(column, spec)
     misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
     changes = {}
     if column.is_time or any("HH24" in mask for mask in spec.formats):
         changes["time of day left out"] = moment != moment.dt.truncate("1d")
-    return _timed(moment.dt.strftime("%Y-%m-%d"), misfits, changes)
+    day = column.shared.keep(
+        f"{spec.field}@day", _looked_up(_days(), moment.to_physical() // _DAY - _first_day()), level=2
+    )
+    text = _unless(misfits, moment.dt.strftime("%Y-%m-%d"))
+    return _Rule(text, misfits, changes, _quick_time(column, spec, moment, _Quick(day, (), changes)))
 
 
-def _datetime(column: _Column, spec: DateTimeField, zone: str, shared: _Shared) -> _Rule:
+def _datetime(column: _Column, spec: DateTimeField, zone: str) -> _Rule:
     """Local time → UTC, cut to milliseconds (finer digits are counted, never rounded up).
 
     An ambiguous time is the earlier instant; a time that the clocks skip is refused, and so is a time for
     which the rules of the zone are not known.
     """
-    moment, misfits = _moment(column, spec, shared)
+    moment, misfits = _moment(column, spec)
     misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
     known = pl.when(moment < _ZONES_END).then(moment) if _saves_daylight(zone) else moment
     local = known.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    utc = shared.keep(f"{spec.field}@utc", local.dt.convert_time_zone("UTC"), level=2)
+    utc = column.shared.keep(f"{spec.field}@utc", local.dt.convert_time_zone("UTC"), level=2)
     misfits |= {f"{name} in UTC": expr for name, expr in _outside(utc.dt.date(), EARLIEST, LATEST).items()}
     misfits[f"the daylight saving of {zone} is not known for this year"] = (
         moment.is_not_null() & known.is_null()
@@ -610,12 +653,55 @@ def _datetime(column: _Column, spec: DateTimeField, zone: str, shared: _Shared) 
     changes = {}
     if column.is_time:
         changes["cut to milliseconds"] = utc != utc.dt.truncate("1ms")
-    return _timed(utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"), misfits, changes)
+    text = _unless(misfits, utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    instant = column.shared.keep(f"{spec.field}@instant", _instant(utc.to_physical()), level=3)
+    return _Rule(text, misfits, changes, _quick_time(column, spec, moment, _Quick(instant, (), changes)))
 
 
-def _timed(text: pl.Expr, misfits: dict[str, pl.Expr], changes: dict[str, pl.Expr]) -> _Rule:
-    quick = _Quick(text, tuple(misfit.any() for misfit in misfits.values()), changes)
-    return _Rule(_unless(misfits, text), misfits, changes, quick)
+def _quick_time(column: _Column, spec: DateField | DateTimeField, moment: pl.Expr, quick: _Quick) -> _Quick:
+    """In doubt if a moment outside the bounds, a moment without text, or a text that is no moment is there."""
+    value = column.raw() if column.is_text else pl.col(column.name)
+    start, end = (dt.datetime.combine(day, dt.time()) for day in (spec.earliest, spec.latest))
+    doubts = (
+        moment.min() < start,
+        moment.max() >= end + dt.timedelta(days=1),
+        quick.text.null_count() != value.null_count(),
+    )
+    return replace(quick, doubts=doubts)
+
+
+def _instant(micros: pl.Expr) -> pl.Expr:
+    """Microseconds since 1970 → ``YYYY-MM-DDTHH:MM:SS.fffZ``, many times faster than strftime; null for unusual days."""
+    parts = (
+        _looked_up(_days(), micros // _DAY - _first_day()),
+        _looked_up(_seconds(), micros // 1_000_000 % 86_400),
+        _looked_up(_millis(), micros // 1_000 % 1_000),
+    )
+    return pl.concat_str(parts, ignore_nulls=False)
+
+
+def _looked_up(texts: pl.Series, at: pl.Expr) -> pl.Expr:
+    """The texts at these positions; null for a position outside."""
+    return pl.lit(texts).gather(at.cast(pl.UInt32, strict=False), null_on_oob=True)
+
+
+def _first_day() -> int:
+    return (_USUAL_DAYS[0] - dt.date(1970, 1, 1)).days
+
+
+@cache
+def _days() -> pl.Series:
+    return pl.date_range(*_USUAL_DAYS, eager=True).cast(pl.String)
+
+
+@cache
+def _seconds() -> pl.Series:
+    return (pl.int_range(86_400, eager=True) * 1_000_000_000).cast(pl.Time).dt.strftime("T%H:%M:%S")
+
+
+@cache
+def _millis() -> pl.Series:
+    return pl.Series([f".{n:03}Z" for n in range(1_000)])
 
 
 def _saves_daylight(zone: str) -> bool:
@@ -624,9 +710,7 @@ def _saves_daylight(zone: str) -> bool:
     return len({_ZONES_END.replace(month=month, tzinfo=rules).utcoffset() for month in range(1, 13)}) > 1
 
 
-def _moment(
-    column: _Column, spec: DateField | DateTimeField, shared: _Shared
-) -> tuple[pl.Expr, dict[str, pl.Expr]]:
+def _moment(column: _Column, spec: DateField | DateTimeField) -> tuple[pl.Expr, dict[str, pl.Expr]]:
     """The value as a date with time and without a zone, and how text may fail to be one."""
     if column.is_time:
         return column.raw().cast(pl.Datetime("us")), {}
@@ -640,7 +724,7 @@ def _moment(
         with_time = form if "%H" in form else f"{form} %H:%M:%S"
         padded = parsed if "%H" in form else parsed + " 00:00:00"
         tries.append(padded.str.to_datetime(with_time, time_unit="us", strict=False))
-    moment = shared.keep(f"{spec.field}@local", pl.coalesce(tries), level=1)
+    moment = column.shared.keep(f"{spec.field}@local", pl.coalesce(tries), level=1)
     return moment, {f"is not a date in {' or '.join(spec.formats)}": text.is_not_null() & moment.is_null()}
 
 
@@ -664,9 +748,10 @@ def _picklist(column: _Column, spec: PicklistField) -> _Rule:
         known = pl.Series(list(values), dtype=pl.String).cast(kind)
     else:
         known = pl.Series(list(values), dtype=pl.String)
-    value = source.replace_strict(known, list(values.values()), default=None, return_dtype=pl.String)
+    mapped = source.replace_strict(known, list(values.values()), default=None, return_dtype=pl.String)
+    value = column.shared.keep(f"{spec.field}@mapped", mapped, level=1)
     misfits = {"not in the value map": source.is_not_null() & value.is_null()}
-    return _Rule(value, misfits, quick=_Quick(value, tuple(misfit.any() for misfit in misfits.values())))
+    return _Rule(value, misfits, quick=_Quick(value, (value.null_count() != source.null_count(),)))
 
 
 def _holds(kind: pl.Decimal, number: str) -> bool:

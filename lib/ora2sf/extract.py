@@ -9,6 +9,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,22 +104,11 @@ def extract(
     stage = _Stage(
         config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler
     )
-    sample = Sample()
-    tables = source.batches(config.select(), arrow_schema(config, columns))
-    try:
-        for done, look in _converted(convert, stage.profiler, tables, sample, read):
-            if not stage.rows_read:
-                sample.cut_to(done.staged)
-            stage.add(done, look)
+    with stage.abandoned_on_failure():
+        sample = _stage_all(
+            convert, stage, source.batches(config.select(), arrow_schema(config, columns)), read
+        )
         batches = stage.finish()
-    except OSError as error:
-        stage.abandon()
-        raise RunFolderError(
-            f"Staging to {data} failed: {error.strerror or error}.", "Free some disk space, then run again."
-        ) from None
-    except BaseException:
-        stage.abandon()
-        raise
     ledger.finish_extraction(
         extraction,
         batches,
@@ -132,33 +122,40 @@ def extract(
     return sample
 
 
-def _converted(
-    convert: Converter,
-    profiler: Profiler,
-    tables: Iterator[pa.Table],
-    sample: Sample,
-    read: Callable[[int], object],
-) -> Iterator[tuple[Converted, Look]]:
-    """Converts and looks in two threads while the driver decodes the next batch; no more than these are held."""
-    pending: deque[Future[tuple[Converted, Look]]] = deque()
+def _stage_all(
+    convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
+) -> Sample:
+    """Converts in some threads and stages in another while the driver decodes the next batch; only these are held."""
+    sample = Sample()
     first_row = 1
 
-    def work(rows: pl.DataFrame, first: int) -> tuple[Converted, Look]:
+    def made(rows: pl.DataFrame, first: int) -> tuple[Converted, Look]:
         done = convert.convert(rows, first)
-        return done, profiler.look(done.staged)
+        return done, stage.profiler.look(done.staged)
 
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="convert") as pool:
+    def staged(work: Future[tuple[Converted, Look]]) -> None:
+        done, look = work.result()
+        if not stage.rows_read:
+            sample.cut_to(done.staged)
+        stage.add(done, look)
+
+    with (
+        ThreadPoolExecutor(_WORKERS, thread_name_prefix="convert") as workers,
+        ThreadPoolExecutor(1, thread_name_prefix="stage") as stager,
+    ):
+        pending: deque[Future[None]] = deque()
         for table in tables:
             rows = pl.DataFrame(table)
             if first_row == 1:
                 sample.before = rows
-            pending.append(pool.submit(work, rows, first_row))
+            pending.append(stager.submit(staged, workers.submit(made, rows, first_row)))
             first_row += rows.height
             read(rows.height)
-            if len(pending) == _WORKERS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+            if len(pending) > _WORKERS:
+                pending.popleft().result()
+        for one in pending:
+            one.result()
+    return sample
 
 
 class _Stage:
@@ -242,8 +239,22 @@ class _Stage:
         self.rejected.finish()
         return batches
 
-    def abandon(self) -> None:
+    @contextmanager
+    def abandoned_on_failure(self) -> Iterator[None]:
         """Lets go of every file after a failure; nothing of it counts."""
+        try:
+            yield
+        except OSError as error:
+            self._abandon()
+            raise RunFolderError(
+                f"Staging to {self._data} failed: {error.strerror or error}.",
+                "Free some disk space, then run again.",
+            ) from None
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
         self._writer.abandon()
         self._keys.abandon()
         self._references.abandon()

@@ -166,7 +166,8 @@ class _ParquetFile:
         self.path = path
         schema = pl.DataFrame(schema=columns).to_arrow().schema
         self._schema = schema.with_metadata({_NAMED: json.dumps(named).encode()})
-        self._writer = pq.ParquetWriter(path, self._schema)
+        # nearly every value stands once in a block, so that a dictionary is twice the work for nothing
+        self._writer = pq.ParquetWriter(path, self._schema, use_dictionary=False, write_statistics=False)
 
     def write(self, rows: pl.DataFrame) -> None:
         if rows.height:

@@ -29,6 +29,8 @@ from ora2sf.tables import TableConfig
 KEPT_HASHES = 4_096
 ERROR_PERCENT = 1.6
 _HASHES = 2.0**64
+_SEED = 7
+_NO_VALUE = pl.Series([None], dtype=pl.String).hash(_SEED)[0]
 #: Most values of one field that are counted one by one.
 MOST_COUNTED = 2_000
 _SHOWN = 100
@@ -62,7 +64,16 @@ class FieldProfile:
     counted: Counter[str] = field(default_factory=Counter)
     uncounted: int = 0
     in_full: bool = True
-    hashes: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+    _smallest: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+    _fresh: list[pl.Series] = field(default_factory=list)
+
+    @property
+    def hashes(self) -> pl.Series:
+        """The smallest hashes of its values, ascending."""
+        if self._fresh:
+            self._smallest = pl.concat([self._smallest, *self._fresh]).unique().sort().head(KEPT_HASHES)
+            self._fresh = []
+        return self._smallest
 
     @property
     def distinct_is_exact(self) -> bool:
@@ -78,8 +89,9 @@ class FieldProfile:
 
     @property
     def bound(self) -> int | None:
-        """The largest hash that still counts, or None while all do."""
-        return None if self.distinct_is_exact else int(self.hashes[-1])
+        """A hash from which on none counts, or None while all do; never too low, whoever adds at the same time."""
+        smallest = self._smallest
+        return None if len(smallest) < KEPT_HASHES else int(smallest[-1])
 
     def add(self, seen: _Seen) -> None:
         """Adds what one batch holds."""
@@ -97,10 +109,10 @@ class FieldProfile:
         if seen.hashes is None:
             self.in_full = False
             return
-        bound = self.bound
-        fresh = seen.hashes if bound is None else seen.hashes.filter(seen.hashes < bound)
-        if len(fresh):
-            self.hashes = pl.concat([self.hashes, fresh]).unique().sort().head(KEPT_HASHES)
+        if len(seen.hashes):
+            self._fresh.append(seen.hashes)
+            if sum(map(len, self._fresh)) >= KEPT_HASHES:
+                _ = self.hashes
 
     def as_json(self) -> dict[str, Any]:
         """What ``preflight.json`` keeps (docs/preflight.md)."""
@@ -163,8 +175,20 @@ class Profiler:
 
     def look(self, rows: pl.DataFrame) -> Look:
         """What a batch holds; threads may look at several side by side."""
-        out = rows.select(self._expressions)
-        return [self._seen(out, profile, rows) for profile in self.fields] if rows.height else []
+        if not rows.height:
+            return []
+        values = rows.select(self._values)
+        few = frozenset(one.spec.field for one in self.fields if self._in_full and one.bound is None)
+        distinct = values.select(pl.col(name).unique().implode() for name in few)
+        many = [spec for spec in self._config.fields if spec.field not in few]
+        found = [
+            distinct.select(one for name in few for one in self._of_few[name]),
+            values.with_columns(
+                self._numbers[spec.field] for spec in many if spec.field in self._numbers
+            ).select(one for spec in many for one in self._of_many[spec.field]),
+        ]
+        out = pl.concat([one for one in found if one.width], how="horizontal")
+        return [self._seen(out, profile, values) for profile in self.fields]
 
     def add(self, look: Look) -> None:
         """Adds what :meth:`look` found."""
@@ -172,48 +196,64 @@ class Profiler:
             profile.add(seen)
 
     @cached_property
-    def _expressions(self) -> list[pl.Expr]:
-        expressions = []
-        for spec in self._config.fields:
-            value, name = _value(spec), spec.field
-            expressions.append(value.null_count().alias(f"{name}.nulls"))
-            if self._in_full:
-                typed = _typed(spec, value)
-                expressions += [
-                    typed.min().alias(f"{name}.least"),
-                    typed.max().alias(f"{name}.most"),
-                    value.hash(7).alias(f"{name}.hash"),
-                ]
-            if not isinstance(spec, _PLAIN):
-                expressions.append(value.str.len_chars().max().alias(f"{name}.longest"))
-        return expressions
+    def _values(self) -> list[pl.Expr]:
+        return [_value(spec).alias(spec.field) for spec in self._config.fields]
 
-    def _seen(self, out: pl.DataFrame, profile: FieldProfile, rows: pl.DataFrame) -> _Seen:
-        spec, name = profile.spec, profile.spec.field
-        nulls = int(out[f"{name}.nulls"][0])
-        longest = 0 if isinstance(spec, _PLAIN) else int(out[f"{name}.longest"][0] or 0)
+    @cached_property
+    def _numbers(self) -> dict[str, pl.Expr]:
+        """Field → its values as numbers; everything else is in order as text, even dates: their years have four digits."""
+        specs = [spec for spec in self._config.fields if isinstance(spec, IntegerField | DecimalField)]
+        return {spec.field: _number(spec, pl.col(spec.field)).alias(f"{spec.field}.number") for spec in specs}
+
+    @cached_property
+    def _of_few(self) -> dict[str, list[pl.Expr]]:
+        """Field → what is looked for in its distinct values."""
+        found = {}
+        for spec in self._config.fields:
+            value = pl.col(spec.field).explode()
+            found[spec.field] = self._wanted(spec, value, _number(spec, value))
+        return found
+
+    @cached_property
+    def _of_many(self) -> dict[str, list[pl.Expr]]:
+        """Field → what is looked for in all of its values."""
+        found = {}
+        for spec in self._config.fields:
+            typed = pl.col(f"{spec.field}.number" if spec.field in self._numbers else spec.field)
+            found[spec.field] = self._wanted(spec, pl.col(spec.field), typed)
+        return found
+
+    def _wanted(self, spec: AnyField, value: pl.Expr, typed: pl.Expr) -> list[pl.Expr]:
+        wanted = {}
+        if self._in_full:
+            wanted = {"least": typed.min(), "most": typed.max(), "hashes": value.hash(_SEED).implode()}
+        if not isinstance(spec, _PLAIN):
+            wanted["longest"] = value.str.len_chars().max()
+        return [found.alias(f"{spec.field}.{name}") for name, found in wanted.items()]
+
+    def _seen(self, out: pl.DataFrame, profile: FieldProfile, values: pl.DataFrame) -> _Seen:
+        name, text = profile.spec.field, not isinstance(profile.spec, _PLAIN)
+        value = values[name]
+        nulls = value.null_count()
+        longest = int(out[f"{name}.longest"][0] or 0) if text else 0
         kept = self._kept.get(name, longest)
-        value = rows.select(_value(spec)).to_series() if name in self._counted or longest > kept else None
         return _Seen(
-            rows=rows.height,
+            rows=len(value),
             nulls=nulls,
             least=out[f"{name}.least"][0] if self._in_full else None,
             most=out[f"{name}.most"][0] if self._in_full else None,
             longest=longest,
-            too_long=0 if value is None or longest <= kept else int((value.str.len_chars() > kept).sum()),
-            counted=_counts(value) if value is not None and name in self._counted else [],
-            hashes=self._hashes(out, profile, rows, nulls) if self._in_full else None,
+            too_long=int((value.str.len_chars() > kept).sum()) if longest > kept else 0,
+            counted=_counts(value) if name in self._counted else [],
+            hashes=_small(out[f"{name}.hashes"][0], profile.bound, nulls) if self._in_full else None,
         )
 
-    @staticmethod
-    def _hashes(out: pl.DataFrame, profile: FieldProfile, rows: pl.DataFrame, nulls: int) -> pl.Series:
-        """The distinct hashes of a batch that may still be among the smallest."""
-        hashes = out[f"{profile.spec.field}.hash"]
-        if nulls:
-            hashes = hashes.filter(rows.select(_value(profile.spec).is_not_null()).to_series())
-        if bound := profile.bound:  # nearly nothing is left of a field with many values
-            hashes = hashes.filter(hashes < bound)
-        return hashes.unique()
+
+def _small(hashes: pl.Series, bound: int | None, nulls: int) -> pl.Series:
+    """The hashes that may still be among the smallest: nearly none of a field with many values."""
+    if bound is not None:
+        hashes = hashes.filter(hashes < bound)
+    return hashes.filter(hashes != _NO_VALUE) if nulls else hashes
 
 
 def _value(spec: AnyField) -> pl.Expr:
@@ -224,11 +264,11 @@ def _value(spec: AnyField) -> pl.Expr:
     return pl.when(text != SET_NULL).then(text) if getattr(spec, "null", "") == SET_NULL else text
 
 
-def _typed(spec: AnyField, value: pl.Expr) -> pl.Expr:
+def _number(spec: AnyField, text: pl.Expr) -> pl.Expr:
     """The value in the order of its own type; dates and times of four-digit years are in order as text."""
     if isinstance(spec, IntegerField):
-        return value.cast(pl.Int64)
-    return value.cast(pl.Decimal(38, spec.scale)) if isinstance(spec, DecimalField) else value
+        return text.cast(pl.Int64)
+    return text.cast(pl.Decimal(38, spec.scale)) if isinstance(spec, DecimalField) else text
 
 
 def _counts(values: pl.Series) -> list[tuple[str, int]]:

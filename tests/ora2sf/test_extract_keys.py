@@ -55,12 +55,10 @@ def stage(
     convert = Converter(config, schema, frozenset())
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     staged = _Stage(config, folder, folder / "t_rejected.csv", batch_size, case_sensitive=case_sensitive)
-    try:
+    with staged.abandoned_on_failure():
         for start in range(0, frame.height, piece):
             staged.add(convert.convert(frame.slice(start, piece), start + 1))
         return staged, staged.finish()
-    finally:
-        staged.abandon()
 
 
 def rows_of(folder: Path, batches: list[Batch]) -> list[tuple[str, str]]:
