@@ -13,7 +13,7 @@ import pytest
 from staged import FIELD, OBJECT, keys_in
 
 from ora2sf.batches import BatchWriter, RejectedFile
-from ora2sf.errors import JobTimeout, LedgerError, Paused, RunFolderError, TargetError
+from ora2sf.errors import JobTimeout, Paused, RunFolderError, TargetError, TransientError
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.reconcile import failures, outcomes
 from ora2sf.rounds import Rounds, due
@@ -308,7 +308,7 @@ def lines(slice_):
     """A slice of detail lines: 12 parents of 10 to 60 rows, so that some are cut by batches of 25 rows."""
 
     def stage(batch_size=25):
-        dice = random.Random(5)  # noqa: S311
+        dice = random.Random(5)
         keys, parents = [], []
         for number in range(12):
             for row in range(dice.choice((10, 20, 60))):
@@ -483,7 +483,7 @@ def test_after_any_mix_of_faults_the_target_equals_the_source_and_the_books_bala
     org, slice_, lines, seed, operation
 ):
     keys = lines(batch_size=40)
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     for kind, rate, given in (
         ("lock-rows", 0.3, {"rows": 7, "object": OBJECT}),
         ("fail-job", 0.1, {"object": OBJECT}),
@@ -498,12 +498,9 @@ def test_after_any_mix_of_faults_the_target_equals_the_source_and_the_books_bala
     for _ in range(20):
         try:
             slice_.upload(rounds=rounds, operation=operation, max_concurrent_jobs=4)
-        except (Paused, LedgerError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it was, the next run goes on
-            assert "again" in str(error)
-        else:
-            break
+        except TransientError:
+            continue  # the next run goes on
+        break
     assert not due(slice_.ledger, rounds)
     balanced(slice_, org, keys)
     assert sum(one.success for one in outcomes(slice_.ledger, slice_.data, slice_.logs, FIELD)) == len(keys)

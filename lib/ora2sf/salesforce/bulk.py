@@ -459,7 +459,7 @@ class _Lanes:
         self._news = threading.Condition()
         self._waiting = list(range(len(tasks)))
         self._flying = set(flying)
-        self._running = 0
+        self._running = self._open_lanes = 0
         self._unavailable_in_a_row = 0
         self._blocked = False
         self._ended: dict[int, JobEnd | BaseException] = {}
@@ -470,21 +470,23 @@ class _Lanes:
     def run(self) -> None:
         """Begins, and waits until every task that was begun has ended; an interrupt is heard meanwhile."""
         for thread in self._threads:
+            with self._news:
+                self._open_lanes += 1
             thread.start()
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(_LISTEN)  # an interrupt that another thread took is heard between two waits only
+        with (
+            self._news
+        ):  # not Thread.join: in Python 3.11 an interrupt in there takes a living thread for dead
+            while self._open_lanes:
+                self._news.wait(
+                    _LISTEN
+                )  # an interrupt that another thread took is heard between two waits only
 
     def end(self, grace: float) -> bool:
         """Begins nothing more and waits so many seconds for what runs; whether all of it has ended."""
         with self._news:
             self._blocked = True
             self._news.notify_all()
-        until = time.monotonic() + grace
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+            return self._news.wait_for(lambda: not self._open_lanes, grace)
 
     def ends(self) -> list[JobEnd]:
         """What the tasks returned, in their order."""
@@ -500,6 +502,9 @@ class _Lanes:
             except BaseException as error:  # noqa: BLE001 - raised where the tasks were given
                 end = error
             self._settle(place, end)
+        with self._news:
+            self._open_lanes -= 1
+            self._news.notify_all()
 
     def _take(self) -> int | None:
         """The next task that may begin; waits while all must stay apart from one that runs."""
