@@ -71,14 +71,12 @@ class KeyFile:
         """Notes the keys of all rows: a rejected row still decides that the others with its key do not count."""
         position = pl.int_range(self._staged, self._staged + staged.height, dtype=pl.Int64)
         self._staged += staged.height
-        good = staged.select(
-            pl.col(Converter.row_column).alias("row"),
-            pl.col(self._config.external_id_field).alias("key"),
-            position=position,
+        key = folded(pl.col(self._config.external_id_field), case_sensitive=self._case_sensitive)
+        self._file.write(
+            staged.select(pl.col(Converter.row_column).alias("row"), key.alias("key"), position=position)
         )
         bad = pl.DataFrame([(r.row, r.key, None) for r in rejected if r.key], schema=_KEYS, orient="row")
-        key = folded(pl.col("key"), case_sensitive=self._case_sensitive)
-        self._file.write(pl.concat([good, bad]).with_columns(key))
+        self._file.write(bad.with_columns(folded(pl.col("key"), case_sensitive=self._case_sensitive)))
 
     def losers(self) -> Iterator[tuple[int, int]]:
         """The staged rows that lose against another row with their key; see :func:`duplicates`."""
