@@ -153,7 +153,7 @@ class _Made:
     def quickly(cls, spec: AnyField, quick: _Quick) -> _Made:
         """All values taken for good, and whether that may be wrong."""
         made = cls.in_full(spec, _Rule(quick.text, {}, quick.changes))
-        doubt = reduce(or_, quick.doubts, pl.lit(value=False)).alias(spec.field)
+        doubt = reduce(or_, quick.doubts, pl.lit(value=False)).alias(f"?{spec.field}")
         return cls(spec, made.columns, {}, made.changes, doubt)
 
 
@@ -161,22 +161,27 @@ class _Shared:
     """Values that several expressions of a field use, made once: polars would parse a text date for each of them."""
 
     def __init__(self) -> None:
-        self._levels: list[dict[str, pl.Expr]] = []
+        self._kept: dict[str, pl.Expr] = {}
 
-    def keep(self, name: str, value: pl.Expr, level: int = 0) -> pl.Expr:
-        """The value as a column of its own; it may use columns of lower levels."""
-        self._levels += [{} for _ in range(level + 1 - len(self._levels))]
-        self._levels[level].setdefault(name, value.alias(name))
+    def keep(self, name: str, value: pl.Expr) -> pl.Expr:
+        """The value as a column of its own; it may use others that were kept before."""
+        self._kept.setdefault(name, value.alias(name))
         return pl.col(name)
 
     def needed_by(self, wanted: Iterable[pl.Expr]) -> list[list[pl.Expr]]:
-        """The columns that these expressions use, in the order in which they can be added to a batch."""
+        """The columns that these expressions use, in steps: each one uses those of the steps before it."""
+        uses: dict[str, set[str]] = {}
         names = {name for one in wanted for name in one.meta.root_names()}
-        steps: list[list[pl.Expr]] = []
-        for level in reversed(self._levels):
-            steps.insert(0, [value for name, value in level.items() if name in names])
-            names |= {name for one in steps[0] for name in one.meta.root_names()}
-        return [step for step in steps if step]
+        for name in reversed(self._kept):
+            if name in names:
+                uses[name] = set(self._kept[name].meta.root_names())
+                names |= uses[name]
+        steps = []
+        while uses:
+            ready = [name for name in self._kept if name in uses and not uses[name] & uses.keys()]
+            steps.append([self._kept[name] for name in ready])
+            uses = {name: roots for name, roots in uses.items() if name not in ready}
+        return steps
 
 
 def unusable(config: TableConfig, schema: dict[str, pl.DataType]) -> dict[str, str]:
@@ -211,9 +216,9 @@ class Converter:
         self._failing = {spec.field for spec in config.fields if spec.on_misfit == "fail"}
         self._full = [_Made.in_full(spec, rule) for spec, rule in rules]
         self._quick = [_Made.quickly(spec, rule.quick) for spec, rule in rules if rule.quick]
-        self._doubts = [one.doubt for one in self._quick if one.doubt is not None]
-        used = (expr for one in self._quick for expr in one.columns)
-        self._steps = self._shared.needed_by((*used, *self._doubts))
+        self._columns = [expr for one in self._quick for expr in one.columns]
+        self._columns += [one.doubt for one in self._quick if one.doubt is not None]
+        self._steps = self._shared.needed_by(self._columns)
 
     @staticmethod
     def try_rules(
@@ -254,12 +259,10 @@ class Converter:
         frame = batch
         for step in self._steps:
             frame = frame.with_columns(step)
-        doubts = frame.select(pl.len().alias(_ROW), *self._doubts).row(0, named=True)
-        sure = [one for one in self._quick if not doubts[one.spec.field]]
-        made = list(
-            {one.spec.field: one for one in (*self._full, *sure)}.values()
-        )  # in the order of the fields
-        out = frame.select(rows, *(expr for one in sure for expr in one.columns))
+        out = frame.select(rows, *self._columns)
+        sure = (one for one in self._quick if not batch.height or not out[f"?{one.spec.field}"][0])
+        in_order = {one.spec.field: one for one in self._full}
+        made = list((in_order | {one.spec.field: one for one in sure}).values())
         if full := [expr for one in made if one.doubt is None for expr in one.columns]:
             out = out.with_columns(self._in_full(batch, full))
         return made, out
@@ -559,7 +562,7 @@ def _decimal(column: _Column, spec: DecimalField) -> _Rule:
     small = pl.when(number.abs() < bound).then(number)
     mode: Literal["half_to_even", "half_away_from_zero"]
     mode = "half_to_even" if spec.rounding == "half_even" else "half_away_from_zero"
-    rounded = column.shared.keep(f"{spec.field}@rounded", small.round(spec.scale, mode=mode), level=1)
+    rounded = column.shared.keep(f"{spec.field}@rounded", small.round(spec.scale, mode=mode))
     misfits[too_many] = number.is_not_null() & (rounded.is_null() | (rounded.abs() >= bound))
     too_fine = number != rounded
     changes: dict[str, pl.Expr] = {}
@@ -628,7 +631,7 @@ def _date(column: _Column, spec: DateField) -> _Rule:
     if column.is_time or any("HH24" in mask for mask in spec.formats):
         changes["time of day left out"] = moment != moment.dt.truncate("1d")
     day = column.shared.keep(
-        f"{spec.field}@day", _looked_up(_days(), moment.to_physical() // _DAY - _first_day()), level=2
+        f"{spec.field}@day", _looked_up(_days(), moment.to_physical() // _DAY - _first_day())
     )
     text = _unless(misfits, moment.dt.strftime("%Y-%m-%d"))
     return _Rule(text, misfits, changes, _quick_time(column, spec, moment, _Quick(day, (), changes)))
@@ -644,7 +647,7 @@ def _datetime(column: _Column, spec: DateTimeField, zone: str) -> _Rule:
     misfits |= _outside(moment.dt.date(), spec.earliest, spec.latest)
     known = pl.when(moment < _ZONES_END).then(moment) if _saves_daylight(zone) else moment
     local = known.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    utc = column.shared.keep(f"{spec.field}@utc", local.dt.convert_time_zone("UTC"), level=2)
+    utc = column.shared.keep(f"{spec.field}@utc", local.dt.convert_time_zone("UTC"))
     misfits |= {f"{name} in UTC": expr for name, expr in _outside(utc.dt.date(), EARLIEST, LATEST).items()}
     misfits[f"the daylight saving of {zone} is not known for this year"] = (
         moment.is_not_null() & known.is_null()
@@ -654,7 +657,7 @@ def _datetime(column: _Column, spec: DateTimeField, zone: str) -> _Rule:
     if column.is_time:
         changes["cut to milliseconds"] = utc != utc.dt.truncate("1ms")
     text = _unless(misfits, utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
-    instant = column.shared.keep(f"{spec.field}@instant", _instant(utc.to_physical()), level=3)
+    instant = column.shared.keep(f"{spec.field}@instant", _instant(utc.to_physical()))
     return _Rule(text, misfits, changes, _quick_time(column, spec, moment, _Quick(instant, (), changes)))
 
 
@@ -724,7 +727,7 @@ def _moment(column: _Column, spec: DateField | DateTimeField) -> tuple[pl.Expr, 
         with_time = form if "%H" in form else f"{form} %H:%M:%S"
         padded = parsed if "%H" in form else parsed + " 00:00:00"
         tries.append(padded.str.to_datetime(with_time, time_unit="us", strict=False))
-    moment = column.shared.keep(f"{spec.field}@local", pl.coalesce(tries), level=1)
+    moment = column.shared.keep(f"{spec.field}@local", pl.coalesce(tries))
     return moment, {f"is not a date in {' or '.join(spec.formats)}": text.is_not_null() & moment.is_null()}
 
 
@@ -749,7 +752,7 @@ def _picklist(column: _Column, spec: PicklistField) -> _Rule:
     else:
         known = pl.Series(list(values), dtype=pl.String)
     mapped = source.replace_strict(known, list(values.values()), default=None, return_dtype=pl.String)
-    value = column.shared.keep(f"{spec.field}@mapped", mapped, level=1)
+    value = column.shared.keep(f"{spec.field}@mapped", mapped)
     misfits = {"not in the value map": source.is_not_null() & value.is_null()}
     return _Rule(value, misfits, quick=_Quick(value, (value.null_count() != source.null_count(),)))
 

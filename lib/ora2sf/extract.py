@@ -26,7 +26,7 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.profile import Look, Profiler
 from ora2sf.tables import TableConfig
 
-_WORKERS = 2
+_AHEAD = 2  # batches that are held beside the one that the driver decodes
 _SAMPLE = 3
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
 _DUPLICATE = {
@@ -125,7 +125,7 @@ def extract(
 def _stage_all(
     convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
 ) -> Sample:
-    """Converts in some threads and stages in another while the driver decodes the next batch; only these are held."""
+    """Converts in one thread and stages in another while the driver decodes the next batch; only these are held."""
     sample = Sample()
     first_row = 1
 
@@ -140,7 +140,7 @@ def _stage_all(
         stage.add(done, look)
 
     with (
-        ThreadPoolExecutor(_WORKERS, thread_name_prefix="convert") as workers,
+        ThreadPoolExecutor(1, thread_name_prefix="convert") as maker,
         ThreadPoolExecutor(1, thread_name_prefix="stage") as stager,
     ):
         pending: deque[Future[None]] = deque()
@@ -148,10 +148,10 @@ def _stage_all(
             rows = pl.DataFrame(table)
             if first_row == 1:
                 sample.before = rows
-            pending.append(stager.submit(staged, workers.submit(made, rows, first_row)))
+            pending.append(stager.submit(staged, maker.submit(made, rows, first_row)))
             first_row += rows.height
             read(rows.height)
-            if len(pending) > _WORKERS:
+            if len(pending) > _AHEAD:
                 pending.popleft().result()
         for one in pending:
             one.result()

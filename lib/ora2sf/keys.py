@@ -66,24 +66,33 @@ class KeyFile:
         self._named = {"table": config.table, "object": config.object, "field": config.external_id_field}
         self._file = _ParquetFile(self._part, _KEYS, self._named)
         self._staged = 0
+        self._largest: str | None = ""  # None once a key was not larger than the one before it
 
     def add(self, staged: pl.DataFrame, rejected: list[Rejected]) -> None:
         """Notes the keys of all rows: a rejected row still decides that the others with its key do not count."""
         position = pl.int_range(self._staged, self._staged + staged.height, dtype=pl.Int64)
         self._staged += staged.height
-        good = staged.select(
-            pl.col(Converter.row_column).alias("row"),
-            pl.col(self._config.external_id_field).alias("key"),
-            position=position,
-        )
+        key = folded(pl.col(self._config.external_id_field), case_sensitive=self._case_sensitive)
+        good = staged.select(pl.col(Converter.row_column).alias("row"), key.alias("key"), position=position)
+        self._file.write(good)
+        self._compare(good["key"])
         bad = pl.DataFrame([(r.row, r.key, None) for r in rejected if r.key], schema=_KEYS, orient="row")
-        key = folded(pl.col("key"), case_sensitive=self._case_sensitive)
-        self._file.write(pl.concat([good, bad]).with_columns(key))
+        self._file.write(bad.with_columns(folded(pl.col("key"), case_sensitive=self._case_sensitive)))
+        if bad.height:
+            self._largest = None
+
+    def _compare(self, keys: pl.Series) -> None:
+        if self._largest is not None and len(keys):
+            grows = self._largest < keys[0] and bool((keys[1:] > keys[:-1]).all())
+            self._largest = keys[-1] if grows else None
 
     def losers(self) -> Iterator[tuple[int, int]]:
-        """The staged rows that lose against another row with their key; see :func:`duplicates`."""
+        """The staged rows that lose against another row with their key; see :func:`duplicates`.
+
+        Keys of which each is larger than the one before, as document numbers often come, need no search.
+        """
         self._file.close()
-        return duplicates(self._part, self._config.duplicates)
+        return duplicates(self._part, self._config.duplicates) if self._largest is None else iter(())
 
     def finish(self, *, lost: bool) -> None:
         """Gives the file its name; rows that ``lost`` against another one are not staged any more."""

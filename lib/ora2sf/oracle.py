@@ -28,7 +28,7 @@ from ora2sf.errors import (
 )
 
 #: Rows that the driver asks for in one round trip.
-FETCH_ROWS = 10_000
+FETCH_ROWS = 20_000
 #: The same where a column may hold texts of any length.
 FETCH_ROWS_OF_LOBS = 500
 _CONNECT_TIMEOUT = 20.0

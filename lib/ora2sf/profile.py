@@ -177,17 +177,15 @@ class Profiler:
         """What a batch holds; threads may look at several side by side."""
         if not rows.height:
             return []
-        values = rows.select(self._values)
-        few = frozenset(one.spec.field for one in self.fields if self._in_full and one.bound is None)
-        distinct = values.select(pl.col(name).unique().implode() for name in few)
-        many = [spec for spec in self._config.fields if spec.field not in few]
-        found = [
-            distinct.select(one for name in few for one in self._of_few[name]),
-            values.with_columns(
-                self._numbers[spec.field] for spec in many if spec.field in self._numbers
-            ).select(one for spec in many for one in self._of_many[spec.field]),
-        ]
-        out = pl.concat([one for one in found if one.width], how="horizontal")
+        few = [one.spec.field for one in self.fields if self._in_full and one.bound is None]
+        many = [one.spec.field for one in self.fields if one.spec.field not in few]
+        numbers = (self._numbers[name] for name in many if name in self._numbers)
+        values = rows.select(*self._values, *numbers)
+        out = values.select(
+            *(pl.col(name).unique().implode() for name in few),
+            *(one for name in many for one in self._of_many[name]),
+        )
+        out = out.with_columns(one for name in few for one in self._of_few[name])
         return [self._seen(out, profile, values) for profile in self.fields]
 
     def add(self, look: Look) -> None:
@@ -203,7 +201,7 @@ class Profiler:
     def _numbers(self) -> dict[str, pl.Expr]:
         """Field → its values as numbers; everything else is in order as text, even dates: their years have four digits."""
         specs = [spec for spec in self._config.fields if isinstance(spec, IntegerField | DecimalField)]
-        return {spec.field: _number(spec, pl.col(spec.field)).alias(f"{spec.field}.number") for spec in specs}
+        return {spec.field: _number(spec, _value(spec)).alias(f"{spec.field}.number") for spec in specs}
 
     @cached_property
     def _of_few(self) -> dict[str, list[pl.Expr]]:

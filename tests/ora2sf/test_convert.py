@@ -407,6 +407,18 @@ def test_the_year_zero_is_refused():
     assert (what, rule) == ("rejected", "not between 1700-01-01 and 4000-12-31")
 
 
+@SOME
+@given(st.lists(st.none() | st.datetimes(dt.datetime(1921, 1, 1), dt.datetime(2100, 12, 31)), max_size=40))
+def test_usual_moments_before_and_after_1970_are_written_as_python_writes_them(values):
+    zone = "Asia/Bangkok"
+    instants = convert({"type": "datetime"}, values, pl.Datetime("us"), source_time_zone=zone)
+    days = convert({"type": "date"}, values, pl.Datetime("us"))
+    for value, instant, day in zip(values, instants.staged["V__c"], days.staged["V__c"], strict=True):
+        utc = value and value.replace(tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+        assert instant == (utc and f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}Z")
+        assert day == (value and value.date().isoformat())
+
+
 @pytest.mark.parametrize("kind", ["date", "datetime"])
 def test_a_moment_before_the_year_one_is_refused_and_shown(kind):
     early = pl.Series([-(10**14)], dtype=pl.Int64).cast(pl.Datetime("ms"))

@@ -57,6 +57,26 @@ def test_the_policy_of_a_rejected_newest_row_holds_in_the_key_file_too(tmp_path)
     assert staged_keys(write_keys(tmp_path, ["a", "b"], rejected=("a",))) == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("batches", "lost"),
+    [
+        ([["a", "b"], ["c"]], 0),
+        ([["a", "b"], ["b", "c"]], 1),
+        ([["a", "b"], ["B"]], 1),
+        ([["b", "c"], ["a", "c"]], 1),
+        ([["a", "c", "b", "c"], ["d"]], 1),
+        ([["b"], [], ["a"], ["b"]], 1),
+    ],
+)
+def test_a_repeated_key_is_found_wherever_the_keys_stop_growing(tmp_path, batches, lost):
+    one, row = KeyFile(config(), tmp_path), 1
+    for keys in batches:
+        numbers = pl.int_range(row, row + len(keys), dtype=pl.Int64, eager=True)
+        one.add(pl.DataFrame({"__row": numbers, "Ext__c": pl.Series(keys, dtype=pl.String)}), [])
+        row += len(keys)
+    assert len(list(one.losers())) == lost
+
+
 def test_key_files_are_found_by_what_they_are_of_however_deep_they_lie(tmp_path):
     first = write_keys(tmp_path / "t" / "salesforce" / "data", ["a"])
     second = write_keys(tmp_path / "t" / "2025-01" / "salesforce" / "data", ["b"], policy="reject_all")
