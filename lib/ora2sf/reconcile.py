@@ -12,7 +12,17 @@ import polars as pl
 
 from ora2sf.batches import RejectedFile
 from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Kind, Ledger, Lookup, Result
-from ora2sf.results import CODE, Fates, by_attempt, fates, ids_path, present, sent_again, with_key
+from ora2sf.results import (
+    CODE,
+    Fates,
+    by_attempt,
+    fates,
+    ids_path,
+    present,
+    round_after,
+    sent_again,
+    with_key,
+)
 
 Verdict = Literal[
     "complete", "complete with exceptions", "incomplete", "all rejected", "nothing to do", "does not balance"
@@ -110,14 +120,15 @@ def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
         key: the column of the external id; result rows come unordered and are joined by it alone.
     """
     last, files, lookups = ledger.last_attempts(), by_attempt(ledger), ledger.lookups()
+    resent = ledger.sent_again()
     again, deletes = sent_again(ledger, data, key), ledger.setting("operation") == "delete"
     found = []
     for batch in ledger.all_batches():
-        later = again.filter(pl.col("round") > batch.round).select("key")
         attempt = last.get(batch.number)
         if attempt is None or attempt.state not in SETTLED:
             found.append(_unsettled(batch, attempt))
         else:
+            later = again.filter(round_after(batch)) if attempt.id in resent else again.clear()
             rows = fates(batch, files.get(attempt.id, {}), data, logs, key)
             results = files.get(attempt.id, {})
             one = _outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, logs)
@@ -260,7 +271,7 @@ def failures(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
     """
     last, files, again = ledger.last_attempts(), by_attempt(ledger), sent_again(ledger, data, key)
     refused = [
-        _refused(present(logs / failed.file), key, ids_path(data, batch), again, batch.round)
+        _refused(batch, present(logs / failed.file), data, key, again)
         for batch in ledger.all_batches()
         if (attempt := last.get(batch.number)) and attempt.state == "fetched"
         if (failed := files[attempt.id]["failed"]).rows
@@ -278,10 +289,10 @@ def failures(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
     return ordered.drop("reference").collect()
 
 
-def _refused(path: Path, key: str, ids: Path, again: pl.DataFrame, number: int) -> pl.LazyFrame:
-    """The failed rows of a job in that round, without those that were sent again later."""
-    error, later = pl.col("sf__Error"), again.lazy().filter(pl.col("round") > number)
-    lines = with_key(pl.scan_csv(path, infer_schema=False), key, ids)
+def _refused(batch: Batch, path: Path, data: Path, key: str, again: pl.DataFrame) -> pl.LazyFrame:
+    """The failed rows of a batch, without those that were sent again later."""
+    error, later = pl.col("sf__Error"), again.lazy().filter(round_after(batch))
+    lines = with_key(pl.scan_csv(path, infer_schema=False), key, ids_path(data, batch))
     return lines.join(later, left_on=key, right_on="key", how="anti").select(
         CODE.alias("code"),
         error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),

@@ -106,6 +106,11 @@ def sent_again(ledger: Ledger, data: Path, key: str) -> pl.DataFrame:
     return pl.concat(again).group_by("key").agg(pl.col("round").max())
 
 
+def round_after(batch: Batch) -> pl.Expr:
+    """Of :func:`sent_again`: the row stands in a later round than this batch, and counts there."""
+    return pl.col("round") > batch.round
+
+
 def present(path: Path) -> Path:
     """The path, if there is such a file.
 

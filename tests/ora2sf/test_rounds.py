@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -550,6 +551,41 @@ def test_a_slice_is_not_continued_with_another_operation(org, slice_):
     slice_.upload(operation="insert")
     with pytest.raises(LedgerError, match="operation = insert"):
         slice_.upload(operation="upsert")
+
+
+# killed at any write
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(2, 22, 3))
+def test_an_insert_that_is_killed_at_any_write_of_the_ledger_is_in_the_org_once(org, slice_, number, moment):
+    keys = slice_.stage(ROWS, batch_size=15)
+    slice_.operation = "insert"
+    org.faults.add("lock-rows", object=OBJECT, rows=4)
+    org.faults.add("drop-result", object=OBJECT, path="successful", rows=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "_transaction", killing(number, moment))
+        with pytest.raises(Killed):
+            slice_.upload(max_concurrent_jobs=1)
+    slice_.upload()
+    balanced(slice_, org, keys)
+
+
+def killing(number, moment):
+    """A transaction that is the last act of its process, when it is the one of that number."""
+    original, seen = Ledger._transaction, itertools.count(1)
+
+    @contextlib.contextmanager
+    def transaction(self):
+        last = next(seen) == number
+        if last and moment == "before":
+            raise Killed
+        with original(self) as db:
+            yield db
+        if last:
+            raise Killed
+
+    return transaction
 
 
 # everything at once
