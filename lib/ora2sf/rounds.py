@@ -18,7 +18,7 @@ from typing import Literal
 import polars as pl
 
 from ora2sf import results
-from ora2sf.batches import BatchWriter, read_batch
+from ora2sf.batches import BatchWriter, read_staged
 from ora2sf.identify import ids
 from ora2sf.ledger import Attempt, Batch, Ledger, Lookup, Sifted
 from ora2sf.salesforce import SalesforceBulkLoader, reasons
@@ -105,7 +105,7 @@ class _Sieve:
         passing = (pl.col("kind") == "unprocessed") | pl.col("code").is_in(reasons.PASSING)
         keys = pl.concat([found.filter(passing, again).select("key"), looked_up])
         if keys.height:
-            staged = read_batch(self._data / batch.file)
+            staged = read_staged(self._data, batch)
             self._write(staged.join(keys, left_on=key, right_on="key", how="semi", maintain_order="left"))
         return Sifted(attempt.id, keys.height, lookup)
 
