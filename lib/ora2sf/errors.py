@@ -14,6 +14,7 @@ Ora2sfError
 │   ├── ConversionError   a value does not fit, or too many do not, where the table file says that it must stop
 │   ├── RunFolderError    the run's folder cannot be used
 │   ├── LedgerError       a move that the ledger does not allow
+│   │   └── ClaimedError  another process holds the slice, or took it over
 │   └── BalanceError      the books do not balance
 └── TransientError        the same call may succeed later
     ├── SourceUnavailable     no answer from Oracle
@@ -102,6 +103,10 @@ class RunFolderError(FinalError):
 
 class LedgerError(FinalError):
     """A move that the ledger does not allow, or a ledger that does not fit the request."""
+
+
+class ClaimedError(LedgerError):
+    """Another process holds the slice, or has taken it over from this one."""
 
 
 class BalanceError(FinalError):

@@ -4,6 +4,9 @@ SQLite with a rollback journal, because a run's folder may sit on a network volu
 log does not work (https://www.sqlite.org/wal.html). One process writes; its threads share one connection.
 Intent is recorded before an act and its result after, so that a killed run can be taken up where it stopped.
 No row data, no secret.
+
+One process at a time holds a slice. Whoever takes it counts its fence up, and every write looks, in its own
+transaction, whether the fence still stands: what was taken over meanwhile can write nothing more.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import datetime as dt
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
-from ora2sf.errors import LedgerError, RunFolderError
+from ora2sf import claim
+from ora2sf.claim import Holder
+from ora2sf.errors import ClaimedError, LedgerError, RunFolderError
 
 State = Literal["intended", "created", "uploaded", "closing", "closed", "ended", "fetched", "given_up"]
 Kind = Literal["success", "failed", "unprocessed"]
@@ -38,6 +43,10 @@ MOVES: dict[State | None, frozenset[State]] = {
 }
 
 _SCHEMA = """
+CREATE TABLE claim (
+    fence INTEGER NOT NULL, beat INTEGER NOT NULL, host TEXT, place TEXT, pid INTEGER, begun TEXT, since TEXT
+);
+INSERT INTO claim (fence, beat) VALUES (0, 0);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE step (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, outcome TEXT
@@ -66,7 +75,7 @@ CREATE TABLE result (
 );
 PRAGMA user_version = {version};
 """
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
+        self._path, self._lock = path, threading.RLock()
+        self._fence: int | None = None
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._db.row_factory = sqlite3.Row
@@ -163,6 +173,12 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._unchecked() as db:
+            self.check_claim()
+            yield db
+
+    @contextmanager
+    def _unchecked(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -181,6 +197,97 @@ class Ledger:
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
+
+    # the claim: who may write
+
+    @contextmanager
+    def claimed(self) -> Iterator[Holder | None]:
+        """Holds the slice; meanwhile no other process writes here, and none may take it while this one lives.
+
+        Yields:
+            The process from which it was taken over, because it was gone or its heartbeat stood still; else None.
+
+        Raises:
+            ClaimedError: another process holds it. It takes a heartbeat of that process to know that it is alive.
+        """
+        gone = self._take()
+        ended = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(ended,), name="heartbeat", daemon=True)
+        heart.start()
+        try:
+            yield gone
+        finally:
+            ended.set()
+            heart.join()
+            self._let_go()
+
+    def holder(self) -> Holder | None:
+        """The process that holds the slice, alive or not."""
+        return self._claim()[2]
+
+    def check_claim(self) -> None:
+        """Refuses to go on where another process has the slice.
+
+        Raises:
+            ClaimedError: it was taken over from this one, or this one never held it.
+        """
+        fence, _, holder = self._claim()
+        if self._fence is not None and fence != self._fence:
+            raise ClaimedError(
+                f"{self._path.parent} was taken over from this process{f' by {holder}' if holder else ''}.",
+                "Nothing more is sent or recorded here. Leave it to the other one; this one had not moved for too long.",
+            )
+        if self._fence is None and holder:
+            raise self._held(holder)
+
+    def _held(self, holder: Holder) -> ClaimedError:
+        return ClaimedError(
+            f"{self._path.parent} is held by another process: {holder}.",
+            "Wait until it is done, or end it; then run again with the same run_id. What was killed on this machine is "
+            f"taken over at once, elsewhere when its heartbeat has stood still for {claim.PATIENCE:g} seconds.",
+        )
+
+    def _claim(self) -> tuple[int, int, Holder | None]:
+        fence, beat, *holder = self._rows("SELECT * FROM claim")[0]
+        return fence, beat, Holder(*holder) if holder[0] is not None else None
+
+    def _take(self) -> Holder | None:
+        watch, pause = claim.Watch(), threading.Event()
+        while True:
+            fence, beat, holder = self._claim()
+            if holder and watch.moved((fence, beat)):
+                raise self._held(holder)
+            if (holder is None or holder.is_gone() or watch.silent) and self._take_from(fence, beat):
+                return holder
+            pause.wait(claim.LOOK)
+
+    def _take_from(self, fence: int, beat: int) -> bool:
+        """Takes the claim as it was seen; False if somebody else was quicker, or its heartbeat moved after all."""
+        me = claim.this_process()
+        values = (me.host, me.place, me.pid, me.begun, me.since, fence, beat)
+        sql = "UPDATE claim SET fence = fence + 1, host = ?, place = ?, pid = ?, begun = ?, since = ? WHERE fence = ? AND beat = ?"
+        with self._unchecked() as db:
+            taken = db.execute(sql, values).rowcount == 1
+        if taken:
+            self._fence = fence + 1
+        return taken
+
+    def _let_go(self) -> None:
+        """Gives the claim back; one that was lost meanwhile stays in mind, so that nothing is written afterwards either."""
+        nobody = "host = NULL, place = NULL, pid = NULL, begun = NULL, since = NULL"
+        with suppress(RunFolderError), self._unchecked() as db:  # then it ends with this process
+            if db.execute(f"UPDATE claim SET {nobody} WHERE fence = ?", (self._fence,)).rowcount:
+                self._fence = None
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(claim.BEAT):
+            try:
+                with self._transaction() as db:
+                    db.execute("UPDATE claim SET beat = beat + 1")
+            except ClaimedError:
+                return
+            except RunFolderError:
+                continue  # a full disk stops the work elsewhere, and may have room again
 
     # settings: what the run was opened with; the first value stands
 

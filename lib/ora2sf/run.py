@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import hashlib
 import json
 import re
@@ -24,6 +23,7 @@ from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
     BalanceError,
+    ClaimedError,
     LedgerError,
     NotFoundError,
     Ora2sfError,
@@ -85,11 +85,23 @@ class Run:
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
-        self._settle()
-        self.external_ref = self._reference()
         self._balance: reconcile.Balance | None = None
         self._sample: extraction_step.Sample | None = None
-        self._invocation = self.ledger.start_step(step)
+        self._invocation: int | None = None
+        try:
+            with self._alone():
+                self._begin()
+        except ClaimedError:
+            if step != "03_reconcile":
+                raise
+            self._settle()  # books can be looked at while another process is at work; nothing is recorded
+            self.external_ref = self._reference()
+
+    def _begin(self) -> None:
+        self._settle()
+        self.external_ref = self._reference()
+        self.ledger.record("external_ref", self.external_ref)
+        self._invocation = self.ledger.start_step(self.step)
         self._note("started")
 
     def _settle(self) -> None:
@@ -130,7 +142,6 @@ class Run:
             p.external_ref or self.ledger.setting("external_ref") or _made_reference(p.table, p.run_id)
         )
         check_reference(reference)
-        self.ledger.record("external_ref", reference)
         return reference
 
     def __repr__(self) -> str:
@@ -143,6 +154,10 @@ class Run:
         extracted = self.ledger.extraction()
         resumes = "It resumes: e" if self.step == "01_extract" else "E"
         begun = f" {resumes}xtracted {extracted.ended[:19]} UTC." if extracted else ""
+        if self._invocation is None:
+            begun += (
+                f" Another one is at work, so nothing is recorded: {self.ledger.holder() or 'just ended'}."
+            )
         chosen = self._in_force()
         rows = [
             {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
@@ -197,7 +212,7 @@ class Run:
         Raises:
             PreflightError: there are problems; the status record says Failed.
         """
-        with self._guarded():
+        with self._guarded(), self._alone():
             found = preflight.check(self.config, self._columns, self._target, self._lookup_targets)
             problems = found.all_problems()
             if self.config.status:
@@ -317,6 +332,11 @@ class Run:
         self._keep("data", {})
         self.ledger.forget("data_check")
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
+
+            def read(rows: int) -> None:
+                self.ledger.check_claim()  # a process that was taken over must not write over the other one's files
+                bar.update(rows)
+
             self._sample = extraction_step.extract(
                 self.config,
                 self.source,
@@ -329,7 +349,7 @@ class Run:
                 exact=self._exact_lookups,
                 profiler=profiler,
                 counted=bar.reset,
-                read=bar.update,
+                read=read,
             )
         self._keep("data", self._profiled(profiler))
         self._note("extracted", seconds=round(time.monotonic() - begun, 3))
@@ -364,15 +384,10 @@ class Run:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps a second process from reading or sending the same slice at the same time."""
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LedgerError(
-                    f"Another process is at work on run {self.parameters.run_id}, table {self.parameters.table}.",
-                    "Wait for it or end it; then run again.",
-                ) from None
+        """Keeps every other process from working on the same slice at the same time."""
+        with self.ledger.claimed() as gone:
+            if gone:
+                self._log("taken over", of=str(gone))
             yield
 
     @property
@@ -401,7 +416,7 @@ class Run:
 
     def profile(self) -> Shown:
         """What the staged rows hold, field by field."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             done, fields = self._extraction(), self._data()["fields"]
             rows = [
                 {
@@ -440,7 +455,7 @@ class Run:
         Raises:
             PreflightError: nothing that is staged could be loaded; the status record says Failed.
         """
-        with self._guarded():
+        with self._guarded(), self._alone():
             found, lookups = self._check_data()
             rows = [line for one in found for line in _lines_of(one)]
             rows += [{"field": one.field, "what": str(one)} for one in lookups if not one.orphans]
@@ -495,7 +510,7 @@ class Run:
 
     def check_limits(self) -> Shown:
         """What the upload takes of the org's limits, and what is left of them."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             needs = self._needs()
             self._keep("limits", {"checked": _now(), "needs": [vars(one) for one in needs]})
             rows = [
@@ -532,7 +547,7 @@ class Run:
 
     def announce(self) -> Shown:
         """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             done = self._extraction()
             if self.config.status is None:
                 return Shown("The table file keeps no status record.")
@@ -736,7 +751,7 @@ class Run:
         Raises:
             BalanceError: the books do not balance.
         """
-        with self._guarded():
+        with self._guarded(), self._alone():
             books = self._balance or self._books()
             glue("balance", _numbers(books) | {"verdict": books.verdict})
             if books.verdict == "does not balance":
@@ -774,12 +789,14 @@ class Run:
         )
 
     def _upsert_status(self, status: Status, errors: str | None) -> None:
+        self.ledger.check_claim()
         if self._tracker and self.config.status:
             named = self.config.status.file_name_field
             fields = ({named: self.external_ref} if named else {}) | self.config.status.fields
             self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
 
     def _update_status(self, status: Status) -> None:
+        self.ledger.check_claim()
         if self._tracker:
             self._tracker.update_status(self.external_ref, status)
 
@@ -792,10 +809,21 @@ class Run:
             transient = isinstance(error, TransientError | KeyboardInterrupt)
             what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
             with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
-                self.ledger.end_step(self._invocation, f"{type(error).__name__}: {what}")
+                self._end_step(f"{type(error).__name__}: {what}")
                 self._note("stopped, can be resumed" if transient else "failed", error=what)
             raise
-        self.ledger.end_step(self._invocation, "ok")
+        with suppress(ClaimedError):  # who only looked on leaves no trace
+            self._end_step("ok")
+
+    def _end_step(self, outcome: str) -> None:
+        """Records how a call ended; nothing is recorded where another process has the slice.
+
+        Raises:
+            ClaimedError: another process has it.
+        """
+        self.ledger.check_claim()
+        if self._invocation is not None:
+            self.ledger.end_step(self._invocation, outcome)
 
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""

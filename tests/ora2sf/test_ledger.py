@@ -196,7 +196,7 @@ def test_a_file_that_is_no_ledger_is_refused(path, content):
         Ledger(path)
 
 
-@pytest.mark.parametrize("version", [2, 99])
+@pytest.mark.parametrize("version", [1, 99])
 def test_a_ledger_of_another_version_is_refused(path, version):
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {version}")
