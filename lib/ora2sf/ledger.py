@@ -73,6 +73,9 @@ CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
     rows INTEGER NOT NULL, created INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (attempt, kind)
 );
+CREATE TABLE use (
+    at TEXT NOT NULL, batches INTEGER NOT NULL, records INTEGER NOT NULL, calls INTEGER NOT NULL
+);
 PRAGMA user_version = {version};
 """
 _VERSION = 2
@@ -115,6 +118,16 @@ class Result:
     rows: int
     created: int
     sha256: str
+
+
+@dataclass(frozen=True, order=True)
+class Use:
+    """What was begun of the org's daily limits at one moment of the org's clock (UTC, as text that sorts)."""
+
+    at: str
+    batches: int
+    records: int
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -446,6 +459,11 @@ class Ledger:
         """All attempts, oldest first."""
         return [Attempt(**row) for row in map(dict, self._rows("SELECT * FROM attempt ORDER BY id"))]
 
+    def in_flight(self) -> int:
+        """Attempts that have begun and are not settled."""
+        sql = "SELECT count(*) FROM attempt WHERE state NOT IN ('given_up', 'fetched')"
+        return int(self._rows(sql)[0][0])
+
     def last_attempts(self) -> dict[int, Attempt]:
         """Batch number → its last attempt."""
         return {attempt.batch: attempt for attempt in self.attempts()}
@@ -460,6 +478,17 @@ class Ledger:
         for row in self._rows("SELECT attempt, state, at FROM move ORDER BY rowid"):
             times.setdefault(row["attempt"], {})[row["state"]] = row["at"]
         return times
+
+    # use of the org's limits
+
+    def use(self, use: Use) -> None:
+        """Records that something of the org's limits is about to be used."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO use VALUES (?, ?, ?, ?)", (use.at, use.batches, use.records, use.calls))
+
+    def uses(self, since: str) -> list[Use]:
+        """What was begun after a moment, oldest first."""
+        return [Use(*row) for row in self._rows("SELECT * FROM use WHERE at > ? ORDER BY at", since)]
 
 
 def _now() -> str:

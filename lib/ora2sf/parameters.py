@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ora2sf.errors import ParameterError
 from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
 
+#: Percent of each daily limit of the org that a run leaves to others.
+DEFAULT_RESERVE = 10
 #: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
 DEFAULT_PARENTS_ASKED = 20_000
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
@@ -53,6 +55,7 @@ class Parameters(BaseModel):
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
+    reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=90)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

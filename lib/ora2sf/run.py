@@ -19,6 +19,7 @@ from ora2sf import data_check, preflight, reconcile
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
+from ora2sf.budget import Budget, Standing
 from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
@@ -27,6 +28,7 @@ from ora2sf.errors import (
     LedgerError,
     NotFoundError,
     Ora2sfError,
+    Paused,
     PreflightError,
     RunFolderError,
     SourceError,
@@ -509,16 +511,25 @@ class Run:
         ]
 
     def check_limits(self) -> Shown:
-        """What the upload takes of the org's limits, and what is left of them."""
+        """What is used of the org's limits, what runs leave to others, and what this upload still needs."""
         with self._guarded(), self._alone():
             needs = self._needs()
             self._keep("limits", {"checked": _now(), "needs": [vars(one) for one in needs]})
             rows = [
-                {"limit": one.limit, "needed": one.needed, "left": one.left, "problem": one.problem}
+                {
+                    "limit": one.limit,
+                    "allowed": one.allowed,
+                    "used": one.used,
+                    "of it by runs here": one.ours,
+                    "reserve": one.reserve,
+                    "left": one.left,
+                    "needed": one.needed,
+                    "problem": one.problem,
+                }
                 for one in needs
             ]
-            if not needs:
-                return Shown("Nothing is to be sent.")
+            if not any(one.needed for one in needs):
+                return Shown("Nothing is to be sent.", rows)
             problems = any(one.problem for one in needs)
             return Shown(
                 "The org's limits do not suffice for this upload."
@@ -528,10 +539,16 @@ class Run:
                 "warning" if problems else "good",
             )
 
-    def _needs(self) -> list[data_check.Need]:
+    def _needs(self) -> list[Standing]:
         plans = upload_step.plan(self.ledger, self.parameters.start_batch)
         to_send = [one.batch for one in plans if one.todo == "send"]
-        return data_check.needs(to_send, self.client.limits(), lambda: self.client.count(self.config.object))
+        return self._budget.needs(to_send, lambda: self.client.count(self.config.object))
+
+    @cached_property
+    def _budget(self) -> Budget:
+        outputs, name = self.folder.parents[1], self.parameters.table
+        own = self.folder.parent / "campaign" / "budget" / f"{name}.json"
+        return Budget(self.client, self.ledger, outputs, own, self.parameters.reserve)
 
     def samples(self) -> Shown:
         """The first staged rows before and after conversion, field by field; after only, if they were staged earlier."""
@@ -597,9 +614,10 @@ class Run:
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
                 self.ledger.settle("target_before", self.client.count(self.config.object))
-            self._update_status("Uploading")
+            self._update_status("Uploading", None)  # and no word of an earlier pause
             begun = time.monotonic()
-            self._upload(todo)
+            with self._telling_of_a_pause():
+                self._upload(todo)
             seconds = time.monotonic() - begun
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
@@ -608,8 +626,20 @@ class Run:
                 tone="good",
             )
 
+    @contextmanager
+    def _telling_of_a_pause(self) -> Iterator[None]:
+        """The status record goes on saying Uploading, and why nothing moves; if that fails the pause is the one to show."""
+        try:
+            yield
+        except Paused as pause:
+            try:
+                self._update_status("Uploading", f"{pause.what} {pause.next_step}")
+            except Ora2sfError as second:
+                self._note("status not written", error=second.what)
+            raise
+
     def _refuse_what_cannot_work(self) -> None:
-        """Before the first job: the data has to have passed its check, which 01 makes, and the limits must not be used up."""
+        """Before the first job: the data has to have passed its check, which 01 makes, and the org must have room for it."""
         if self.ledger.attempts():
             return
         if self.ledger.setting("data_check") != "passed" or self._repeated():
@@ -617,7 +647,7 @@ class Run:
         if stops := [f"{one.limit}: {one.problem}" for one in self._needs() if one.stops]:
             raise PreflightError(
                 f"Nothing was sent, because a limit of the org leaves no room:\n  {'; '.join(stops)}",
-                "When there is room, run 02_upload again with the same run_id.",
+                "When that is done, run 02_upload again with the same run_id.",
             )
 
     @staticmethod
@@ -647,7 +677,11 @@ class Run:
                     "job ended", batch=one.batch.number, job=end.job_id, state=end.state, failed=end.failed
                 )
 
-            upload_step.upload(todo, self.ledger, loader, self.data, settled)
+            try:
+                upload_step.upload(todo, self.ledger, loader, self.data, settled, self._budget.begin)
+            finally:
+                with suppress(Ora2sfError):  # these last calls alone; what stopped the upload is what is told
+                    self._budget.finish()
         self.ledger.record("target_after", self.client.count(self.config.object))
 
     def jobs(self) -> Shown:
@@ -795,10 +829,10 @@ class Run:
             fields = ({named: self.external_ref} if named else {}) | self.config.status.fields
             self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
 
-    def _update_status(self, status: Status) -> None:
+    def _update_status(self, status: Status, errors: str | None = "") -> None:
         self.ledger.check_claim()
         if self._tracker:
-            self._tracker.update_status(self.external_ref, status)
+            self._tracker.update_status(self.external_ref, status, errors=errors)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -806,11 +840,14 @@ class Run:
         try:
             yield
         except BaseException as error:
-            transient = isinstance(error, TransientError | KeyboardInterrupt)
             what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
             with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
                 self._end_step(f"{type(error).__name__}: {what}")
-                self._note("stopped, can be resumed" if transient else "failed", error=what)
+                self._note(
+                    _ending(error),
+                    error=what,
+                    **({"until": error.until} if isinstance(error, Paused) else {}),
+                )
             raise
         with suppress(ClaimedError):  # who only looked on leaves no trace
             self._end_step("ok")
@@ -851,6 +888,12 @@ class Run:
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         part.replace(self.folder / name)
+
+
+def _ending(error: BaseException) -> str:
+    if isinstance(error, Paused):
+        return "paused by budget"
+    return "stopped, can be resumed" if isinstance(error, TransientError | KeyboardInterrupt) else "failed"
 
 
 def _make_folders(*folders: Path) -> None:

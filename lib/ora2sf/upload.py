@@ -60,6 +60,7 @@ def upload(
     loader: SalesforceBulkLoader,
     data: Path,
     settled: Callable[[Plan, JobEnd], None] = lambda _plan, _end: None,
+    may_begin: Callable[[Batch], None] = lambda _batch: None,
 ) -> list[JobEnd]:
     """Carries a plan out; ``settled`` is told of each batch whose results are on disk.
 
@@ -68,7 +69,7 @@ def upload(
     """
 
     def task(one: Plan) -> JobEnd:
-        end = _carry_out(one, ledger, loader, data)
+        end = _carry_out(one, ledger, loader, data, may_begin)
         settled(one, end)
         return end
 
@@ -76,8 +77,11 @@ def upload(
     return loader.run_parallel([functools.partial(task, one) for one in open_ones])
 
 
-def _carry_out(one: Plan, ledger: Ledger, loader: SalesforceBulkLoader, data: Path) -> JobEnd:
+def _carry_out(
+    one: Plan, ledger: Ledger, loader: SalesforceBulkLoader, data: Path, may_begin: Callable[[Batch], None]
+) -> JobEnd:
     if one.todo == "send" or one.attempt is None:
+        may_begin(one.batch)
         return _send(one.batch, ledger, loader, data)
     attempt = one.attempt
     note = LedgerJournal(ledger, one.batch.number, attempt.id)
@@ -94,6 +98,7 @@ def _carry_out(one: Plan, ledger: Ledger, loader: SalesforceBulkLoader, data: Pa
     if _take_up(attempt, note, loader):
         with _not_forgotten(attempt):
             return loader.follow(attempt.job_id or "", note)
+    may_begin(one.batch)
     return _send(one.batch, ledger, loader, data)
 
 

@@ -32,7 +32,7 @@ with Ledger({path!r}) as ledger, ledger.claimed():
 
 #: Sends one batch after another, and is stopped, as by ^Z, when the first is settled: outside a transaction, so that no lock is left behind.
 SENDS = """
-import os, signal, sys
+import signal, sys, threading
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from ora2sf import claim
@@ -46,7 +46,7 @@ folder = Path({folder!r})
 def settled(one, end):
     if one.batch.number == 1:
         with ledger._lock:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # to itself: stopped before it goes on
 
 with Ledger(folder / "ledger.sqlite") as ledger, ledger.claimed():
     loader = SalesforceBulkLoader(SalesforceClient(), "Product2", "ProductCode", logs=folder / "logs", max_concurrent_jobs=1)
