@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from ora2sf.errors import Paused, PreflightError
 from ora2sf.ledger import Batch, Ledger, Use
 from ora2sf.salesforce import SalesforceClient
+from ora2sf.salesforce.collections import MOST_RECORDS
 
 #: Records of Bulk API in 24 hours; ``/limits`` has no entry for them (Salesforce Developer Limits: Bulk API 2.0).
 RECORDS = "Bulk API records"
@@ -52,6 +53,11 @@ class Cost:
 def of_job(batch: Batch) -> Cost:
     """A batch that goes as one Bulk API job."""
     return Cost(_pieces(batch), batch.rows, _CALLS_OF_A_JOB)
+
+
+def of_calls(batch: Batch) -> Cost:
+    """A batch that goes through sObject Collections: no job, no internal batch."""
+    return Cost(0, 0, math.ceil(batch.rows / MOST_RECORDS))
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,10 @@ class LedgerJournal(Journal):
         self._attempt = attempt or 0
 
     def intended(self) -> None:  # noqa: D102 - see Journal
+        times, last = self._ledger.times(), self._ledger.attempts()
+        self.repeats = any(one.batch == self._batch and "closing" in times[one.id] for one in last)
         self._attempt = self._ledger.intend(self._batch)
+        self.name = f"C{self._batch}-{self._attempt}"
 
     def created(self, job_id: str) -> None:  # noqa: D102
         self._ledger.move(self._attempt, "created", job_id=job_id)

@@ -273,9 +273,16 @@ class SalesforceClient:
         answer = self.read("/query", {"q": f"SELECT COUNT() FROM {sobject}"})
         return int(answer["totalSize"])
 
-    def existing(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[str]:
-        """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows."""
-        begin = f"SELECT {field} FROM {sobject} WHERE {field} IN ("
+    def existing(
+        self, sobject: str, field: str, values: Iterable[str], *, since: dt.datetime | None = None
+    ) -> Iterator[str]:
+        """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows.
+
+        Args:
+            since: of records that were created then or later (UTC, whole seconds) alone.
+        """
+        begin = f"SELECT {field} FROM {sobject} WHERE "
+        begin += f"CreatedDate >= {since:%Y-%m-%dT%H:%M:%SZ} AND {field} IN (" if since else f"{field} IN ("
         for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
             page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
             while True:
