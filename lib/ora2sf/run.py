@@ -19,7 +19,7 @@ from ora2sf import data_check, preflight, reconcile
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
-from ora2sf.budget import Budget, Standing
+from ora2sf.budget import Budget, Standing, of_calls, of_job
 from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
@@ -41,11 +41,18 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
-from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
+from ora2sf.salesforce import (
+    JobEnd,
+    SalesforceBulkLoader,
+    SalesforceClient,
+    SalesforceCollectionsLoader,
+    SalesforceStatusTracker,
+)
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
 from ora2sf.tables import TableConfig
 
 _MOST_EXAMPLES = 20
+Way = Literal["collections", "jobs"]
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
     "complete": "good",
@@ -548,7 +555,8 @@ class Run:
     def _budget(self) -> Budget:
         outputs, name = self.folder.parents[1], self.parameters.table
         own = self.folder.parent / "campaign" / "budget" / f"{name}.json"
-        return Budget(self.client, self.ledger, outputs, own, self.parameters.reserve)
+        cost = of_calls if self._way == "collections" else of_job
+        return Budget(self.client, self.ledger, outputs, own, self.parameters.reserve, cost)
 
     def samples(self) -> Shown:
         """The first staged rows before and after conversion, field by field; after only, if they were staged earlier."""
@@ -613,7 +621,9 @@ class Run:
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
-                self.ledger.settle("target_before", self.client.count(self.config.object))
+                before = self.client.count(self.config.object)
+                self.ledger.record("target_counted", self.client.now().isoformat(timespec="seconds"))
+                self.ledger.settle("target_before", before)
             self._update_status("Uploading", None)  # and no word of an earlier pause
             begun = time.monotonic()
             with self._telling_of_a_pause():
@@ -656,19 +666,35 @@ class Run:
             return "Nothing to send: every batch is settled or skipped."
         return "Warning: zero rows are staged. The upload is skipped and the status record left as it was."
 
-    def _upload(self, todo: list[upload_step.Plan]) -> None:
+    def _loader(self) -> SalesforceBulkLoader:
         p = self.parameters
+        settings: dict[str, Any] = {
+            "operation": self.config.operation,
+            "logs": self.logs,
+            "max_concurrent_jobs": p.max_concurrent_jobs,
+            "max_concurrent_uploads": p.max_concurrent_uploads,
+            "job_timeout": p.job_timeout,
+        }
+        target = self.client, self.config.object, self.config.external_id_field
+        if self._way != "collections":
+            return SalesforceBulkLoader(*target, **settings)
+        counted = self.ledger.setting("target_counted")  # before that nothing was sent
+        since = dt.datetime.fromisoformat(counted) if counted else self.client.now()
+        return SalesforceCollectionsLoader(*target, since=since, **settings)
+
+    @property
+    def _way(self) -> Way:
+        """How the slice is sent: as its first upload settled it, else as it would be now (docs/small-sets.md)."""
+        settled = self.ledger.setting("way")
+        if settled is None:
+            small = self._extraction().rows_staged <= self.parameters.small_set
+            return "collections" if small and self.config.operation == "upsert" else "jobs"
+        return "collections" if settled == "collections" else "jobs"
+
+    def _upload(self, todo: list[upload_step.Plan]) -> None:
         self.ledger.forget("target_after")  # an interrupt must not leave the count of an earlier upload
-        loader = SalesforceBulkLoader(
-            self.client,
-            self.config.object,
-            self.config.external_id_field,
-            operation=self.config.operation,
-            logs=self.logs,
-            max_concurrent_jobs=p.max_concurrent_jobs,
-            max_concurrent_uploads=p.max_concurrent_uploads,
-            job_timeout=p.job_timeout,
-        )
+        self.ledger.settle("way", self._way)
+        loader = self._loader()
         with progress(f"upload {self.config.table}", "rows", sum(one.batch.rows for one in todo)) as bar:
 
             def settled(one: upload_step.Plan, end: JobEnd) -> None:
@@ -719,11 +745,8 @@ class Run:
                 self._upload(open_ones)
             elif self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
-            loader = SalesforceBulkLoader(
-                self.client, self.config.object, self.config.external_id_field, logs=self.logs
-            )
             for attempt in lost:
-                self._fetch_again(loader, attempt)
+                self._fetch_again(self._loader(), attempt)
             if not open_ones and not lost:
                 return Shown("Every result file is here.", tone="good")
             return Shown(
@@ -741,7 +764,7 @@ class Run:
             self.ledger.fetched_again(attempt.id, {file.kind: file.sha256 for file in files})
         except NotFoundError:
             raise LedgerError(
-                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce keeps it no longer (7 days).",
+                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce does not keep it (that of a job for 7 days).",
                 "Restore salesforce/logs from a backup: without it the books of this run cannot be proven.",
             ) from None
 
