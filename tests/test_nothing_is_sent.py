@@ -201,7 +201,7 @@ def test_a_limit_that_is_used_up_pauses_the_upload_which_goes_on_when_it_is_free
     assert (status["state"], status["step"]) == ("paused by budget", "02_upload")
     assert status["until"] > (world.org.clock.now() + dt.timedelta(hours=23)).isoformat()
     (record,) = world.org.rows("TMS_Daily_Sales_File__c")
-    assert record["TMS_Status__c"] == "Uploading"
+    assert record["TMS_Status__c"] == "In Progress"
     assert "Paused by budget" in record["TMS_Errors__c"]
     assert "Verdict: incomplete" in repr(opened("03_reconcile").verdict())
     world.org.clock.push(24 * 3600)

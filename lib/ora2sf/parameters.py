@@ -23,6 +23,8 @@ DEFAULT_RESERVE = 10
 DEFAULT_SMALL_SET, MOST_SMALL_SET = 200, 2_000
 #: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
 DEFAULT_PARENTS_ASKED = 20_000
+#: How often rows that failed for a passing reason are sent again.
+DEFAULT_ROUNDS = 3
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _TEXTS = (
     "run_id",
@@ -56,6 +58,7 @@ class Parameters(BaseModel):
     max_concurrent_jobs: int = Field(default=15, ge=1, le=100)
     max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
+    max_rounds: int = Field(default=DEFAULT_ROUNDS, ge=0, le=10)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
     reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=90)

@@ -22,6 +22,7 @@ WAYS: dict[State, list[State]] = {
     "closed": ["created", "uploaded", "closing", "closed"],
     "ended": ["created", "uploaded", "closing", "closed", "ended"],
     "fetched": ["created", "uploaded", "closing", "closed", "ended", "fetched"],
+    "gone": ["created", "uploaded", "closing", "closed", "gone"],
     "given_up": ["given_up"],
 }
 
@@ -68,7 +69,7 @@ def test_a_closed_job_is_never_given_up():
     while todo:
         reachable.add(state := todo.pop())
         todo += [s for s in MOVES[state] if s not in reachable]
-    assert reachable == {"closed", "ended", "fetched"}
+    assert reachable == {"closed", "ended", "fetched", "gone"}
 
 
 def test_an_attempt_that_was_never_intended_cannot_move(ledger):
