@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ora2sf import Run, open_run
-from ora2sf.errors import Paused, PreflightError
+from ora2sf.errors import LedgerError, Paused, PreflightError
 from ora2sf.salesforce import SalesforceClient
 from world import ROOT, World
 
@@ -214,6 +214,36 @@ def test_a_limit_that_is_used_up_pauses_the_upload_which_goes_on_when_it_is_free
     done = opened("03_reconcile")
     done.fetch_missing()
     assert "Verdict: complete with exceptions" in repr(done.verdict())
+
+
+def test_a_small_set_is_sent_without_a_job_and_what_began_one_way_ends_that_way(
+    world: World, home: Path
+) -> None:
+    few = TABLE.replace("= u.UNIT_CODE\n", "= u.UNIT_CODE\nWHERE r.PROD_SERV_CODE < '0000150'\n")
+    (home / "tables/product_price.toml").write_text(few, encoding="utf-8")
+    run = extracted(batch_size=50)
+    run.announce()
+    batches = run.ledger.batches()
+    assert 2 <= len(batches) <= 4
+    world.org.change(max_batches=0)  # which a composite call does not need
+    begins = opened("02_upload", start_batch=len(batches))
+    assert "suffice" in repr(begins.check_limits())
+    begins.upload()
+    goes_on = opened("02_upload", small_set=0)
+    goes_on.upload()
+    assert not world.org.jobs()
+    assert [attempt.job_id for attempt in run.ledger.attempts()] == [
+        f"C{number}-{i}" for i, number in enumerate([len(batches), *range(1, len(batches))], start=1)
+    ]
+    assert {path.name.split("_")[1] for path in run.logs.glob("Product2_*")} == {
+        attempt.job_id for attempt in run.ledger.attempts()
+    }
+    done = opened("03_reconcile")
+    assert "Every result file is here" in repr(done.fetch_missing())
+    assert "Verdict: complete" in repr(done.verdict())
+    next(run.logs.glob("Product2_C1-*_success.csv")).unlink()
+    with pytest.raises(LedgerError, match="Salesforce does not keep it"):
+        opened("03_reconcile").fetch_missing()
 
 
 def test_a_batch_that_will_never_fit_stops_the_upload(world: World, home: Path) -> None:

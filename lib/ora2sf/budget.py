@@ -137,7 +137,7 @@ class Budget:
             for standing in self._standings():
                 due = self._ledger.in_flight() * _CALLS_OF_A_JOB if standing.limit == _CALLS else 0
                 needed = _part(cost, standing.limit)
-                if needed + due > standing.left:
+                if needed and needed + due > standing.left:
                     raise self._refusal(batch, standing, needed, due)
             self._begun += cost.batches
             self._note(cost)
@@ -276,7 +276,7 @@ def _judged(standing: Standing, needs: Sequence[int]) -> Standing:
     never = largest > standing.allowed - standing.reserve
     if never:
         problem = f"A batch that needs {largest:,} will never fit: lower reserve, or stage smaller batches with a new run_id."
-    elif needed > standing.left:
+    elif needed and needed > standing.left:
         problem = "It may not suffice: the upload then pauses, and goes on with the same run_id."
     return replace(standing, needed=needed, problem=problem, stops=never)
 

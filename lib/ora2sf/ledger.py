@@ -267,15 +267,22 @@ class Ledger:
                     self._db.execute("ROLLBACK")
                     raise
                 self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:  # disk full, locked for too long, an input/output error
-                raise RunFolderError(
-                    f"The ledger cannot be written: {error}.",
-                    "Free some disk space, or end the process that holds it; then run again with the same run_id.",
-                ) from None
+            except sqlite3.OperationalError as error:
+                raise self._unusable(error) from None
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
-            return self._db.execute(sql, values).fetchall()
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.OperationalError) -> RunFolderError:
+        """The disk is full, an input/output error, or locked for too long, such as by a process that was stopped while it wrote."""
+        return RunFolderError(
+            f"The ledger {self.path} cannot be used: {error}.",
+            "Free some disk space, or end the process that has it open; then run again with the same run_id.",
+        )
 
     # the claim: who may write
 

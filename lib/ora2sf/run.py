@@ -979,6 +979,7 @@ class Run:
         self._write("preflight.json", self._kept() | {"version": 1, part: value})
 
     def _write(self, name: str, value: Mapping[str, object]) -> None:
+        self.ledger.check_claim()
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         part.replace(self.folder / name)

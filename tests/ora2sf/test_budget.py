@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from staged import OBJECT, Slice, keys_in
 
-from ora2sf.budget import RECORDS, Budget
+from ora2sf.budget import RECORDS, Budget, of_calls
 from ora2sf.errors import Paused, PreflightError
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.upload import plan, upload
@@ -107,6 +107,17 @@ def test_what_other_orgs_took_and_files_that_cannot_be_read_count_for_nothing(or
     (folder / "broken.json").write_text("{")
     (folder / "strange.json").write_text(json.dumps(kept | {"uses": [{"when": 1}]}))
     assert standing(one, RECORDS).used == 60_000
+
+
+def test_a_limit_that_a_batch_does_not_need_does_not_hold_it_up(org, slice_, tmp_path):
+    org.change(max_batches=0)
+    one = Budget(
+        slice_.client, slice_.ledger, tmp_path, tmp_path / "run/campaign/budget/p.json", 10, of_calls
+    )
+    one.begin(batch(1, 200))
+    assert [(found.needed, found.problem) for found in one.needs([batch(1, 201)], lambda: 0)][1:] == [
+        (0, ""), (0, ""), (2, ""),
+    ]  # fmt: skip
 
 
 def test_records_are_counted_by_the_runs_because_the_org_does_not_tell(org, slice_, tmp_path):

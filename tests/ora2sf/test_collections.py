@@ -239,6 +239,13 @@ def test_a_run_that_was_killed_before_the_call_sends_it_once(org, slice_, state)
             "something else than as many results",
             "closing",
         ),
+        (
+            200,
+            '[{"id":"1","success":true},{},[]]',
+            TargetUnavailable,
+            "something else than as many results",
+            "closing",
+        ),
         (200, "{}", TargetUnavailable, "something else than as many results", "closing"),
         (
             400,

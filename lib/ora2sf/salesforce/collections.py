@@ -163,7 +163,7 @@ class SalesforceCollectionsLoader(SalesforceBulkLoader):
                 raise TryAgain(error.what, error.next_step) from None
 
         answers = self._client.retrying()(once)
-        if not isinstance(answers, list) or len(answers) != len(records):
+        if not _one_each(answers, len(records)):
             raise TargetUnavailable(
                 f"Salesforce answers {len(records)} records of {self.sobject} with something else than as many results.",
                 "Run again with the same run_id: the records are sent again. If it stays so, set small_set = 0 in a new run.",
@@ -279,6 +279,12 @@ def _value(text: str, kind: str) -> str:
     if kind == "boolean" and text in {"true", "false"}:
         return text
     return json.dumps(text, ensure_ascii=False)
+
+
+def _one_each(answers: Any, records: int) -> bool:
+    """The answer has a result for each record, by which the two are joined: results have their order."""
+    whole = isinstance(answers, list) and len(answers) == records
+    return whole and all(isinstance(one, dict) and isinstance(one.get("success"), bool) for one in answers)
 
 
 def _error(answer: Answer) -> str:
