@@ -75,6 +75,8 @@ CREATE TABLE attempt (
 );
 CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched', 'gone');
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
+CREATE INDEX attempts_of_batch ON attempt (batch);
+CREATE INDEX moves_of_attempt ON move (attempt);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
     rows INTEGER NOT NULL, created INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (attempt, kind)
@@ -591,6 +593,13 @@ class Ledger:
     def attempts(self) -> list[Attempt]:
         """All attempts, oldest first."""
         return [Attempt(**row) for row in map(dict, self._rows("SELECT * FROM attempt ORDER BY id"))]
+
+    def may_have_been_sent(self, batch: int) -> bool:
+        """Rows of the batch may have reached Salesforce: by an earlier attempt of it, or in a batch of an earlier round."""
+        sql = """SELECT 1 FROM batch WHERE number = ? AND round > 0 UNION ALL
+                 SELECT 1 FROM attempt JOIN move ON move.attempt = attempt.id
+                 WHERE attempt.batch = ? AND move.state = 'closing' LIMIT 1"""
+        return bool(self._rows(sql, batch, batch))
 
     def in_flight(self) -> int:
         """Attempts that have begun and are not settled."""

@@ -246,10 +246,7 @@ class LedgerJournal(Journal):
         self._attempt = attempt or 0
 
     def intended(self) -> None:  # noqa: D102 - see Journal
-        times, earlier = self._ledger.times(), self._ledger.attempts()
-        self.repeats = self._ledger.batch(self._batch).round > 0 or any(
-            one.batch == self._batch and "closing" in times[one.id] for one in earlier
-        )
+        self.repeats = self._ledger.may_have_been_sent(self._batch)
         self._attempt = self._ledger.intend(self._batch)
         self.name = f"C{self._batch}-{self._attempt}"
 
