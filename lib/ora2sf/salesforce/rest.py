@@ -281,12 +281,22 @@ class SalesforceClient:
         Args:
             since: of records that were created then or later (UTC, whole seconds) alone.
         """
-        begin = f"SELECT {field} FROM {sobject} WHERE "
-        begin += f"CreatedDate >= {since:%Y-%m-%dT%H:%M:%SZ} AND {field} IN (" if since else f"{field} IN ("
+        yield from (str(record[field]) for record in self._having(sobject, field, field, values, since))
+
+    def ids(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Value, as the org writes it, and Id of the records whose field has one of the values."""
+        found = self._having(sobject, f"Id,{field}", field, values)
+        yield from ((str(record[field]), str(record["Id"])) for record in found)
+
+    def _having(
+        self, sobject: str, wanted: str, field: str, values: Iterable[str], since: dt.datetime | None = None
+    ) -> Iterator[dict[str, Any]]:
+        created = f"CreatedDate >= {since:%Y-%m-%dT%H:%M:%SZ} AND " if since else ""
+        begin = f"SELECT {wanted} FROM {sobject} WHERE {created}{field} IN ("
         for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
             page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
             while True:
-                yield from (str(record[field]) for record in page["records"])
+                yield from page["records"]
                 if page["done"]:
                     break
                 page = self.read(page["nextRecordsUrl"])
