@@ -12,9 +12,10 @@ from typing import Any
 import oracledb
 import pytest
 
-from ora2sf import open_run
+from ora2sf import claim, open_run
 from ora2sf.errors import (
     AuthenticationError,
+    ClaimedError,
     ConnectionFieldError,
     LedgerError,
     NotFoundError,
@@ -462,11 +463,23 @@ def test_an_object_or_key_that_cannot_be_used_is_refused_without_the_whole_table
     assert len(refused(ParameterError, *change.values(), outputs=str(tmp_path), **change)) < 600
 
 
-def test_a_second_process_on_the_same_slice_is_refused(world: World, tmp_path: Path) -> None:
+def test_while_one_is_at_work_on_a_slice_another_can_look_at_the_books_and_change_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "BEAT", 0.05)
     first, second = opened("01_extract", tmp_path), opened("01_extract", tmp_path)
-    with first._alone(), pytest.raises(LedgerError, match="Another process is at work"):
+    with first._alone(), pytest.raises(ClaimedError, match="held by another process"):
         second.extract()
     assert "rows staged" in repr(second.extract())
+    with first._alone():
+        before = {path: path.read_bytes() for path in first.folder.glob("*.json*")}
+        looks = opened("03_reconcile", tmp_path)
+        assert f"nothing is recorded: process {os.getpid()} on" in repr(looks)
+        assert "not sent" in repr(looks.balance())
+        for refused_call in (looks.verdict, looks.fetch_missing, lambda: opened("02_upload", tmp_path)):
+            with pytest.raises(ClaimedError, match=f"process {os.getpid()} on"):
+                refused_call()
+        assert {path: path.read_bytes() for path in first.folder.glob("*.json*")} == before
 
 
 def test_an_interrupt_before_the_last_count_leaves_books_that_balance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from ora2sf import Run, open_run
-from ora2sf.errors import PreflightError
+from ora2sf.errors import LedgerError, Paused, PreflightError
 from ora2sf.salesforce import SalesforceClient
 from world import ROOT, World
 
@@ -182,23 +183,76 @@ def test_a_key_that_stands_in_two_slices_of_a_table_stops_the_upload(world: Worl
     assert not world.org.jobs()
 
 
-def test_a_limit_that_is_used_up_stops_the_upload_and_one_that_is_short_does_not(
+def test_a_limit_that_is_used_up_pauses_the_upload_which_goes_on_when_it_is_free(
     world: World, home: Path
 ) -> None:
     run = extracted(batch_size=1000)
     assert "suffice" in repr(run.check_limits())
     run.announce()
     needed = len(run.ledger.batches())
-    world.org.change(max_batches=needed - 1)
-    assert f"about {needed} are needed and {needed - 1} are left" in repr(opened("02_upload").check_limits())
-    world.org.change(max_batches=0)
-    with pytest.raises(PreflightError, match="DailyBulkApiBatches: Nothing can be loaded") as caught:
-        opened("02_upload").upload()
-    assert "same run_id" in str(caught.value)
+    world.org.change(max_batches=needed)
+    uploading = opened("02_upload", reserve=34)
+    assert "the upload then pauses" in repr(uploading.check_limits())
+    with pytest.raises(Paused, match="needs 1 of DailyBulkApiBatches"):
+        uploading.upload()
+    sent = len(world.org.jobs())
+    assert 0 < sent < needed
+    status = json.loads((run.folder / "status.json").read_text(encoding="utf-8"))
+    assert (status["state"], status["step"]) == ("paused by budget", "02_upload")
+    assert status["until"] > (world.org.clock.now() + dt.timedelta(hours=23)).isoformat()
+    (record,) = world.org.rows("TMS_Daily_Sales_File__c")
+    assert record["TMS_Status__c"] == "In Progress"
+    assert "Paused by budget" in record["TMS_Errors__c"]
+    assert "Verdict: incomplete" in repr(opened("03_reconcile").verdict())
+    world.org.clock.push(24 * 3600)
+    going_on = opened("02_upload", reserve=1)
+    assert "settled" in repr(going_on.upload())
+    assert len(world.org.jobs()) == needed
+    assert "Nothing is to be sent" in repr(going_on.check_limits())
+    (record,) = world.org.rows("TMS_Daily_Sales_File__c")
+    assert (record["TMS_Status__c"], record["TMS_Errors__c"]) == ("Uploading", None)
+    done = opened("03_reconcile")
+    done.fetch_missing()
+    assert "Verdict: complete with exceptions" in repr(done.verdict())
+
+
+def test_a_small_set_is_sent_without_a_job_and_what_began_one_way_ends_that_way(
+    world: World, home: Path
+) -> None:
+    few = TABLE.replace("= u.UNIT_CODE\n", "= u.UNIT_CODE\nWHERE r.PROD_SERV_CODE < '0000150'\n")
+    (home / "tables/product_price.toml").write_text(few, encoding="utf-8")
+    run = extracted(batch_size=50)
+    run.announce()
+    batches = run.ledger.batches()
+    assert 2 <= len(batches) <= 4
+    world.org.change(max_batches=0)  # which a composite call does not need
+    begins = opened("02_upload", start_batch=len(batches))
+    assert "suffice" in repr(begins.check_limits())
+    begins.upload()
+    goes_on = opened("02_upload", small_set=0)
+    goes_on.upload()
     assert not world.org.jobs()
-    world.org.change(max_batches=15_000)
-    assert "settled" in repr(opened("02_upload").upload())
-    assert "Nothing is to be sent" in repr(opened("02_upload").check_limits())
+    assert [attempt.job_id for attempt in run.ledger.attempts()] == [
+        f"C{number}-{i}" for i, number in enumerate([len(batches), *range(1, len(batches))], start=1)
+    ]
+    assert {path.name.split("_")[1] for path in run.logs.glob("Product2_*")} == {
+        attempt.job_id for attempt in run.ledger.attempts()
+    }
+    done = opened("03_reconcile")
+    assert "Every result file is here" in repr(done.fetch_missing())
+    assert "Verdict: complete" in repr(done.verdict())
+    next(run.logs.glob("Product2_C1-*_success.csv")).unlink()
+    with pytest.raises(LedgerError, match="Salesforce does not keep it"):
+        opened("03_reconcile").fetch_missing()
+
+
+def test_a_batch_that_will_never_fit_stops_the_upload(world: World, home: Path) -> None:
+    run = extracted()
+    run.announce()
+    world.org.change(max_batches=1)
+    with pytest.raises(PreflightError, match="DailyBulkApiBatches: A batch that needs 1 will never fit"):
+        opened("02_upload").upload()
+    assert not world.org.jobs()
 
 
 def test_a_profile_of_counts_alone_is_enough_for_the_check(world: World, home: Path) -> None:

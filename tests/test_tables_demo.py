@@ -622,3 +622,13 @@ def test_personal_data_of_buyers_leaves_the_source_nowhere(done: Done) -> None:
 def read(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_small_set_goes_without_a_job_and_a_large_one_with_jobs(done: Done) -> None:
+    jobs = {job["object"] for job in done.world.org.jobs()}
+    for config in CONFIGS:
+        small = json.loads((done.logs(config.table).parents[1] / "status.json").read_text())["staged"] <= 200
+        named = [path.name for path in done.logs(config.table).glob(f"{config.object}_C*_success.csv")]
+        assert (config.object not in jobs, bool(named)) == (small, small), config.table
+    assert "Temp_Shop_Unit_Summary_Sales_Trn__c" not in jobs
+    assert "KPS_Sales__c" in jobs

@@ -644,6 +644,8 @@ class App:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                now = format_datetime(self.api.clock.now(), usegmt=True)
+                message["headers"] = [*message.get("headers", ()), (b"date", now.encode())]
                 if not admin:
                     self.api.calls.append(Seen(scope["method"], unquote(raw), status))
             await send(message)

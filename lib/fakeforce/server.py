@@ -196,7 +196,7 @@ def make_server(
     org.ca_file = str(tls.ca) if tls else None
     config = uvicorn.Config(
         org.app, lifespan="off", access_log=False, log_level="warning", proxy_headers=False,
-        server_header=False, timeout_graceful_shutdown=2, timeout_keep_alive=60, ws="none",
+        server_header=False, date_header=False, timeout_graceful_shutdown=2, timeout_keep_alive=60, ws="none",
         ssl_certfile=tls.cert if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
     return _Server(config), listener

@@ -5,8 +5,7 @@ What would fail every row stops the run; everything else is counted and shown.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import polars as pl
 
 from ora2sf import keys
 from ora2sf.fields import LookupField
-from ora2sf.ledger import Batch
 from ora2sf.profile import Profiler
 from ora2sf.salesforce import SalesforceClient
 from ora2sf.tables import TableConfig
@@ -23,12 +21,6 @@ from ora2sf.tables import TableConfig
 #: Types whose length is a limit for the text (sObject Describe: length).
 SIZED = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "combobox", "multipicklist"})
 _EXAMPLES = 5
-#: A record takes 2 KB of data storage, whatever it holds (Salesforce Help: Data and File Storage Allocations).
-_RECORD_KB = 2
-#: Bulk API 2.0 works through a job in pieces of so many rows, and each counts (Bulk API 2.0 guide: How Requests Are Processed).
-_PIECE_ROWS = 10_000
-#: Create, send, close, three results, and about twenty looks at a job of two minutes: every request counts.
-_CALLS_OF_A_JOB = 26
 
 
 @dataclass(frozen=True)
@@ -194,68 +186,3 @@ def of_lookups(found: Sequence[Lookup], rows: int) -> Iterator[Finding]:
                 f"{one.orphans:,} record(s) of {one.object} are neither in Salesforce nor staged in this run"
             )
             yield Finding(one.field, what, one.orphan_rows, rows, one.examples)
-
-
-@dataclass(frozen=True)
-class Need:
-    """What the upload takes of one limit of the org.
-
-    Attributes:
-        needed, left: in the limit's own unit.
-        problem: what is wrong, or empty; stops: nothing at all could be loaded.
-    """
-
-    limit: str
-    needed: int
-    left: int
-    problem: str = ""
-    stops: bool = False
-
-
-def needs(
-    to_send: Sequence[Batch], limits: Mapping[str, Mapping[str, int]], in_target: Callable[[], int]
-) -> list[Need]:
-    """What sending these batches takes of the org's limits; a limit that the org does not name is left out.
-
-    Args:
-        limits: from ``GET /limits``: name → ``Max`` and ``Remaining``.
-        in_target: tells the COUNT of the object; so many rows at most update a record and need no storage.
-    """
-    if not to_send:
-        return []
-    rows = sum(batch.rows for batch in to_send)
-    storage, smallest = _megabytes(rows), min(to_send, key=lambda batch: batch.rows)
-    wanted = {
-        "DataStorageMB": (storage, lambda: _megabytes(max(0, rows - in_target())), _FREE_STORAGE),
-        "DailyBulkApiBatches": (sum(map(_pieces, to_send)), lambda: _pieces(smallest), _TOMORROW),
-        "DailyApiRequests": (len(to_send) * _CALLS_OF_A_JOB, lambda: 6, _TOMORROW),
-    }
-    return [
-        _need(name, needed, int(limits[name]["Remaining"]), least, advice)
-        for name, (needed, least, advice) in wanted.items()
-        if name in limits
-    ]
-
-
-_FREE_STORAGE = (
-    "Delete records that nobody needs, or buy data storage; storage is counted anew within minutes."
-)
-_TOMORROW = "It comes back within 24 hours: run 02_upload then, or again, with the same run_id; it goes on where it stopped."
-
-
-def _need(name: str, needed: int, left: int, least: Callable[[], int], advice: str) -> Need:
-    if needed <= left:
-        return Need(name, needed, left)
-    stops = least() > left
-    fits = "Nothing can be loaded" if stops else "It may not suffice"
-    return Need(
-        name, needed, left, f"{fits}: about {needed:,} are needed and {left:,} are left. {advice}", stops
-    )
-
-
-def _megabytes(rows: int) -> int:
-    return math.ceil(rows * _RECORD_KB / 1024)
-
-
-def _pieces(batch: Batch) -> int:
-    return math.ceil(batch.rows / _PIECE_ROWS)

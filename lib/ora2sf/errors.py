@@ -14,6 +14,7 @@ Ora2sfError
 │   ├── ConversionError   a value does not fit, or too many do not, where the table file says that it must stop
 │   ├── RunFolderError    the run's folder cannot be used
 │   ├── LedgerError       a move that the ledger does not allow
+│   │   └── ClaimedError  another process holds the slice, or took it over
 │   └── BalanceError      the books do not balance
 └── TransientError        the same call may succeed later
     ├── SourceUnavailable     no answer from Oracle
@@ -105,6 +106,10 @@ class LedgerError(FinalError):
     """A move that the ledger does not allow, or a ledger that does not fit the request."""
 
 
+class ClaimedError(LedgerError):
+    """Another process holds the slice, or has taken it over from this one."""
+
+
 class BalanceError(FinalError):
     """The books do not balance."""
 
@@ -122,4 +127,12 @@ class JobTimeout(TransientError):
 
 
 class Paused(TransientError):
-    """Nothing new is begun for now, such as when a limit of the org is used up; what has begun is finished first."""
+    """Nothing new is begun for now, such as when a limit of the org is used up; what has begun is finished first.
+
+    Args:
+        until: when it can go on, as far as that is known (UTC), or empty.
+    """
+
+    def __init__(self, what: str, next_step: str = "", *, until: str = "") -> None:
+        super().__init__(what, next_step)
+        self.until = until

@@ -4,6 +4,9 @@ SQLite with a rollback journal, because a run's folder may sit on a network volu
 log does not work (https://www.sqlite.org/wal.html). One process writes; its threads share one connection.
 Intent is recorded before an act and its result after, so that a killed run can be taken up where it stopped.
 No row data, no secret.
+
+One process at a time holds a slice. Whoever takes it counts its fence up, and every write looks, in its own
+transaction, whether the fence still stands: what was taken over meanwhile can write nothing more.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import datetime as dt
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
-from ora2sf.errors import LedgerError, RunFolderError
+from ora2sf import claim
+from ora2sf.claim import Holder
+from ora2sf.errors import ClaimedError, LedgerError, RunFolderError
 
 State = Literal[
     "intended", "created", "uploaded", "closing", "closed", "ended", "fetched", "gone", "given_up"
@@ -43,6 +48,10 @@ MOVES: dict[State | None, frozenset[State]] = {
 SETTLED = frozenset({"fetched", "gone"})
 
 _SCHEMA = """
+CREATE TABLE claim (
+    fence INTEGER NOT NULL, beat INTEGER NOT NULL, host TEXT, place TEXT, pid INTEGER, begun TEXT, since TEXT
+);
+INSERT INTO claim (fence, beat) VALUES (0, 0);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE step (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, outcome TEXT
@@ -67,9 +76,14 @@ CREATE TABLE attempt (
 CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched', 'gone');
 CREATE INDEX attempt_of_batch ON attempt (batch, id);
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
+CREATE INDEX attempts_of_batch ON attempt (batch);
+CREATE INDEX moves_of_attempt ON move (attempt);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
     rows INTEGER NOT NULL, created INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (attempt, kind)
+);
+CREATE TABLE use (
+    at TEXT NOT NULL, batches INTEGER NOT NULL, records INTEGER NOT NULL, calls INTEGER NOT NULL
 );
 CREATE TABLE sifted (
     attempt INTEGER PRIMARY KEY REFERENCES attempt, at TEXT NOT NULL, again INTEGER NOT NULL
@@ -155,6 +169,16 @@ class Result:
     sha256: str
 
 
+@dataclass(frozen=True, order=True)
+class Use:
+    """What was begun of the org's daily limits at one moment of the org's clock (UTC, as text that sorts)."""
+
+    at: str
+    batches: int
+    records: int
+    calls: int
+
+
 @dataclass(frozen=True)
 class Lookup:
     """Rows that no result file knows, looked up in the org: ``found`` of ``rows`` keys are there; ``file`` has each."""
@@ -198,6 +222,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.RLock()
+        self._fence: int | None = None
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._db.row_factory = sqlite3.Row
@@ -230,6 +255,12 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._unchecked() as db:
+            self.check_claim()
+            yield db
+
+    @contextmanager
+    def _unchecked(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -239,15 +270,113 @@ class Ledger:
                     self._db.execute("ROLLBACK")
                     raise
                 self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:  # disk full, locked for too long, an input/output error
-                raise RunFolderError(
-                    f"The ledger cannot be written: {error}.",
-                    "Free some disk space, or end the process that holds it; then run again with the same run_id.",
-                ) from None
+            except sqlite3.OperationalError as error:
+                raise self._unusable(error) from None
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
-            return self._db.execute(sql, values).fetchall()
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.OperationalError) -> RunFolderError:
+        """The disk is full, an input/output error, or locked for too long, such as by a process that was stopped while it wrote."""
+        return RunFolderError(
+            f"The ledger {self.path} cannot be used: {error}.",
+            "Free some disk space, or end the process that has it open; then run again with the same run_id.",
+        )
+
+    # the claim: who may write
+
+    @contextmanager
+    def claimed(self) -> Iterator[Holder | None]:
+        """Holds the slice; meanwhile no other process writes here, and none may take it while this one lives.
+
+        Yields:
+            The process from which it was taken over, because it was gone or its heartbeat stood still; else None.
+
+        Raises:
+            ClaimedError: another process holds it. It takes a heartbeat of that process to know that it is alive.
+        """
+        gone = self._take()
+        ended = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(ended,), name="heartbeat", daemon=True)
+        heart.start()
+        try:
+            yield gone
+        finally:
+            ended.set()
+            heart.join()
+            self._let_go()
+
+    def holder(self) -> Holder | None:
+        """The process that holds the slice, alive or not."""
+        return self._claim()[2]
+
+    def check_claim(self) -> None:
+        """Refuses to go on where another process has the slice.
+
+        Raises:
+            ClaimedError: it was taken over from this one, or this one never held it.
+        """
+        fence, _, holder = self._claim()
+        if self._fence is not None and fence != self._fence:
+            raise ClaimedError(
+                f"{self.path.parent} was taken over from this process{f' by {holder}' if holder else ''}.",
+                "Nothing more is sent or recorded here. Leave it to the other one; this one had not moved for too long.",
+            )
+        if self._fence is None and holder:
+            raise self._held(holder)
+
+    def _held(self, holder: Holder) -> ClaimedError:
+        return ClaimedError(
+            f"{self.path.parent} is held by another process: {holder}.",
+            "Wait until it is done, or end it; then run again with the same run_id. What was killed on this machine is "
+            f"taken over at once, elsewhere when its heartbeat has stood still for {claim.PATIENCE:g} seconds.",
+        )
+
+    def _claim(self) -> tuple[int, int, Holder | None]:
+        fence, beat, *holder = self._rows("SELECT * FROM claim")[0]
+        return fence, beat, Holder(*holder) if holder[0] is not None else None
+
+    def _take(self) -> Holder | None:
+        watch, pause = claim.Watch(), threading.Event()
+        while True:
+            fence, beat, holder = self._claim()
+            if holder and watch.moved((fence, beat)):
+                raise self._held(holder)
+            if (holder is None or holder.is_gone() or watch.silent) and self._take_from(fence, beat):
+                return holder
+            pause.wait(claim.LOOK)
+
+    def _take_from(self, fence: int, beat: int) -> bool:
+        """Takes the claim as it was seen; False if somebody else was quicker, or its heartbeat moved after all."""
+        me = claim.this_process()
+        values = (me.host, me.place, me.pid, me.begun, me.since, fence, beat)
+        sql = "UPDATE claim SET fence = fence + 1, host = ?, place = ?, pid = ?, begun = ?, since = ? WHERE fence = ? AND beat = ?"
+        with self._unchecked() as db:
+            taken = db.execute(sql, values).rowcount == 1
+        if taken:
+            self._fence = fence + 1
+        return taken
+
+    def _let_go(self) -> None:
+        """Gives the claim back; one that was lost meanwhile stays in mind, so that nothing is written afterwards either."""
+        nobody = "host = NULL, place = NULL, pid = NULL, begun = NULL, since = NULL"
+        with suppress(RunFolderError), self._unchecked() as db:  # then it ends with this process
+            if db.execute(f"UPDATE claim SET {nobody} WHERE fence = ?", (self._fence,)).rowcount:
+                self._fence = None
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(claim.BEAT):
+            try:
+                with self._transaction() as db:
+                    db.execute("UPDATE claim SET beat = beat + 1")
+            except ClaimedError:
+                return
+            except RunFolderError:
+                continue  # a full disk stops the work elsewhere, and may have room again
 
     # settings: what the run was opened with; the first value stands
 
@@ -470,6 +599,18 @@ class Ledger:
         """All attempts, oldest first."""
         return [Attempt(**row) for row in map(dict, self._rows("SELECT * FROM attempt ORDER BY id"))]
 
+    def may_have_been_sent(self, batch: int) -> bool:
+        """Rows of the batch may have reached Salesforce: by an earlier attempt of it, or in a batch of an earlier round."""
+        sql = """SELECT 1 FROM batch WHERE number = ? AND round > 0 UNION ALL
+                 SELECT 1 FROM attempt JOIN move ON move.attempt = attempt.id
+                 WHERE attempt.batch = ? AND move.state = 'closing' LIMIT 1"""
+        return bool(self._rows(sql, batch, batch))
+
+    def in_flight(self) -> int:
+        """Attempts that have begun and are not settled."""
+        sql = "SELECT count(*) FROM attempt WHERE state NOT IN ('given_up', 'fetched', 'gone')"
+        return int(self._rows(sql)[0][0])
+
     def last_attempts(self) -> dict[int, Attempt]:
         """Batch number → its last attempt."""
         return {attempt.batch: attempt for attempt in self.attempts()}
@@ -489,6 +630,17 @@ class Ledger:
         for row in self._rows("SELECT attempt, state, at FROM move ORDER BY rowid"):
             times.setdefault(row["attempt"], {})[row["state"]] = row["at"]
         return times
+
+    # use of the org's limits
+
+    def use(self, use: Use) -> None:
+        """Records that something of the org's limits is about to be used."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO use VALUES (?, ?, ?, ?)", (use.at, use.batches, use.records, use.calls))
+
+    def uses(self, since: str) -> list[Use]:
+        """What was begun after a moment, oldest first."""
+        return [Use(*row) for row in self._rows("SELECT * FROM use WHERE at > ? ORDER BY at", since)]
 
 
 def _now() -> str:

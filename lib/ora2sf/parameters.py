@@ -23,6 +23,11 @@ from ora2sf.tables import (
     TableConfig,
 )
 
+#: Percent of each daily limit of the org that a run leaves to others.
+DEFAULT_RESERVE = 10
+#: Staged rows up to which a slice is sent without a job, and the most that may be asked for
+#: (Salesforce advises Bulk API from 2,000 records on: Bulk API 2.0 guide, When to Use Bulk API 2.0).
+DEFAULT_SMALL_SET, MOST_SMALL_SET = 200, 2_000
 #: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
 DEFAULT_PARENTS_ASKED = 20_000
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
@@ -61,6 +66,8 @@ class Parameters(BaseModel):
     max_rounds: int = Field(default=DEFAULT_ROUNDS, ge=0, le=10)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
+    reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=90)
+    small_set: int = Field(default=DEFAULT_SMALL_SET, ge=0, le=MOST_SMALL_SET)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

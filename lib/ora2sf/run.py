@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import hashlib
 import json
 import re
@@ -21,10 +20,12 @@ from ora2sf import data_check, preflight, reconcile, rounds
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
+from ora2sf.budget import Budget, Standing, of_calls, of_job
 from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
     BalanceError,
+    ClaimedError,
     LedgerError,
     NotFoundError,
     Ora2sfError,
@@ -41,12 +42,19 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
-from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
+from ora2sf.salesforce import (
+    JobEnd,
+    SalesforceBulkLoader,
+    SalesforceClient,
+    SalesforceCollectionsLoader,
+    SalesforceStatusTracker,
+)
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
 from ora2sf.signals import sigterm_interrupts
 from ora2sf.tables import TableConfig
 
 _MOST_EXAMPLES = 20
+Way = Literal["collections", "jobs"]
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
     "complete": "good",
@@ -88,11 +96,23 @@ class Run:
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
-        self._settle()
-        self.external_ref = self._reference()
         self._balance: reconcile.Balance | None = None
         self._sample: extraction_step.Sample | None = None
-        self._invocation = self.ledger.start_step(step)
+        self._invocation: int | None = None
+        try:
+            with self._alone():
+                self._begin()
+        except ClaimedError:
+            if step != "03_reconcile":
+                raise
+            self._settle()  # books can be looked at while another process is at work; nothing is recorded
+            self.external_ref = self._reference()
+
+    def _begin(self) -> None:
+        self._settle()
+        self.external_ref = self._reference()
+        self.ledger.record("external_ref", self.external_ref)
+        self._invocation = self.ledger.start_step(self.step)
         self._note("started")
 
     def _settle(self) -> None:
@@ -133,7 +153,6 @@ class Run:
             p.external_ref or self.ledger.setting("external_ref") or _made_reference(p.table, p.run_id)
         )
         check_reference(reference)
-        self.ledger.record("external_ref", reference)
         return reference
 
     def __repr__(self) -> str:
@@ -146,6 +165,10 @@ class Run:
         extracted = self.ledger.extraction()
         resumes = "It resumes: e" if self.step == "01_extract" else "E"
         begun = f" {resumes}xtracted {extracted.ended[:19]} UTC." if extracted else ""
+        if self._invocation is None:
+            begun += (
+                f" Another one is at work, so nothing is recorded: {self.ledger.holder() or 'just ended'}."
+            )
         chosen = self._in_force()
         rows = [
             {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
@@ -200,7 +223,7 @@ class Run:
         Raises:
             PreflightError: there are problems; the status record says Failed.
         """
-        with self._guarded():
+        with self._guarded(), self._alone():
             found = preflight.check(self.config, self._columns, self._target, self._lookup_targets)
             problems = found.all_problems()
             if self.config.status:
@@ -320,6 +343,11 @@ class Run:
         self._keep("data", {})
         self.ledger.forget("data_check")
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
+
+            def read(rows: int) -> None:
+                self.ledger.check_claim()  # a process that was taken over must not write over the other one's files
+                bar.update(rows)
+
             self._sample = extraction_step.extract(
                 self.config,
                 self.source,
@@ -332,7 +360,7 @@ class Run:
                 exact=self._exact_lookups,
                 profiler=profiler,
                 counted=bar.reset,
-                read=bar.update,
+                read=read,
             )
         self._keep("data", self._profiled(profiler))
         self._note("extracted", seconds=round(time.monotonic() - begun, 3))
@@ -367,15 +395,10 @@ class Run:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps a second process from reading or sending the same slice at the same time."""
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LedgerError(
-                    f"Another process is at work on run {self.parameters.run_id}, table {self.parameters.table}.",
-                    "Wait for it or end it; then run again.",
-                ) from None
+        """Keeps every other process from working on the same slice at the same time."""
+        with self.ledger.claimed() as gone:
+            if gone:
+                self._log("taken over", of=str(gone))
             yield
 
     @property
@@ -404,7 +427,7 @@ class Run:
 
     def profile(self) -> Shown:
         """What the staged rows hold, field by field."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             done, fields = self._extraction(), self._data()["fields"]
             rows = [
                 {
@@ -443,7 +466,7 @@ class Run:
         Raises:
             PreflightError: nothing that is staged could be loaded; the status record says Failed.
         """
-        with self._guarded():
+        with self._guarded(), self._alone():
             found, lookups = self._check_data()
             rows = [line for one in found for line in _lines_of(one)]
             rows += [{"field": one.field, "what": str(one)} for one in lookups if not one.orphans]
@@ -497,16 +520,25 @@ class Run:
         ]
 
     def check_limits(self) -> Shown:
-        """What the upload takes of the org's limits, and what is left of them."""
-        with self._guarded():
+        """What is used of the org's limits, what runs leave to others, and what this upload still needs."""
+        with self._guarded(), self._alone():
             needs = self._needs()
             self._keep("limits", {"checked": _now(), "needs": [vars(one) for one in needs]})
             rows = [
-                {"limit": one.limit, "needed": one.needed, "left": one.left, "problem": one.problem}
+                {
+                    "limit": one.limit,
+                    "allowed": one.allowed,
+                    "used": one.used,
+                    "of it by runs here": one.ours,
+                    "reserve": one.reserve,
+                    "left": one.left,
+                    "needed": one.needed,
+                    "problem": one.problem,
+                }
                 for one in needs
             ]
-            if not needs:
-                return Shown("Nothing is to be sent.")
+            if not any(one.needed for one in needs):
+                return Shown("Nothing is to be sent.", rows)
             problems = any(one.problem for one in needs)
             return Shown(
                 "The org's limits do not suffice for this upload."
@@ -516,10 +548,17 @@ class Run:
                 "warning" if problems else "good",
             )
 
-    def _needs(self) -> list[data_check.Need]:
+    def _needs(self) -> list[Standing]:
         plans = upload_step.plan(self.ledger, self.parameters.start_batch)
         to_send = [one.batch for one in plans if one.todo == "send"]
-        return data_check.needs(to_send, self.client.limits(), lambda: self.client.count(self.config.object))
+        return self._budget.needs(to_send, lambda: self.client.count(self.config.object))
+
+    @cached_property
+    def _budget(self) -> Budget:
+        outputs, name = self.folder.parents[1], self.parameters.table
+        own = self.folder.parent / "campaign" / "budget" / f"{name}.json"
+        cost = of_calls if self._way == "collections" else of_job
+        return Budget(self.client, self.ledger, outputs, own, self.parameters.reserve, cost)
 
     def samples(self) -> Shown:
         """The first staged rows before and after conversion, field by field; after only, if they were staged earlier."""
@@ -535,7 +574,7 @@ class Run:
 
     def announce(self) -> Shown:
         """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
-        with self._guarded():
+        with self._guarded(), self._alone():
             done = self._extraction()
             if self.config.status is None:
                 return Shown("The table file keeps no status record.")
@@ -608,10 +647,12 @@ class Run:
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
-                self.ledger.settle("target_before", self.client.count(self.config.object))
+                before = self.client.count(self.config.object)
+                self.ledger.record("target_counted", self.client.now().isoformat(timespec="seconds"))
+                self.ledger.settle("target_before", before)
             begun = time.monotonic()
             with self._told():
-                ends = self._upload(todo, self._rounds)
+                ends = self._upload(todo, self._rounds, self._budget.begin)
             seconds = time.monotonic() - begun
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
@@ -625,15 +666,17 @@ class Run:
     def _told(self) -> Iterator[None]:
         """The status record says Uploading, and In Progress when the upload ends early: somebody has to run it again.
 
-        SIGTERM is taken as Ctrl-C: nothing new is begun, and what runs is left so that the next run follows it.
+        Why it pauses stands there, too, until it goes on. SIGTERM is taken as Ctrl-C: nothing new is begun, and what runs
+        is left so that the next run follows it.
         """
-        self._update_status("Uploading")
+        self._update_status("Uploading", None)
         try:
             with sigterm_interrupts():
                 yield
-        except BaseException:
+        except BaseException as error:
+            why = f"{error.what} {error.next_step}" if isinstance(error, Paused) else ""
             with suppress(Ora2sfError):  # the first error is the one to show
-                self._update_status("In Progress")
+                self._update_status("In Progress", why)
             raise
 
     @property
@@ -649,7 +692,7 @@ class Run:
         return f" Rows that were sent again: {', '.join(said)}." if said else ""
 
     def _refuse_what_cannot_work(self) -> None:
-        """Before the first job: the data has to have passed its check, which 01 makes, and the limits must not be used up."""
+        """Before the first job: the data has to have passed its check, which 01 makes, and the org must have room for it."""
         if self.ledger.attempts():
             return
         if self.ledger.setting("data_check") != "passed" or self._repeated():
@@ -657,7 +700,7 @@ class Run:
         if stops := [f"{one.limit}: {one.problem}" for one in self._needs() if one.stops]:
             raise PreflightError(
                 f"Nothing was sent, because a limit of the org leaves no room:\n  {'; '.join(stops)}",
-                "When there is room, run 02_upload again with the same run_id.",
+                "When that is done, run 02_upload again with the same run_id.",
             )
 
     @staticmethod
@@ -668,16 +711,28 @@ class Run:
 
     def _loader(self) -> SalesforceBulkLoader:
         p = self.parameters
-        return SalesforceBulkLoader(
-            self.client,
-            self.config.object,
-            self.config.external_id_field,
-            operation=self.config.operation,
-            logs=self.logs,
-            max_concurrent_jobs=p.max_concurrent_jobs,
-            max_concurrent_uploads=p.max_concurrent_uploads,
-            job_timeout=p.job_timeout,
-        )
+        settings: dict[str, Any] = {
+            "operation": self.config.operation,
+            "logs": self.logs,
+            "max_concurrent_jobs": p.max_concurrent_jobs,
+            "max_concurrent_uploads": p.max_concurrent_uploads,
+            "job_timeout": p.job_timeout,
+        }
+        target = self.client, self.config.object, self.config.external_id_field
+        if self._way != "collections":
+            return SalesforceBulkLoader(*target, **settings)
+        counted = self.ledger.setting("target_counted")  # before that nothing was sent
+        since = dt.datetime.fromisoformat(counted) if counted else self.client.now()
+        return SalesforceCollectionsLoader(*target, since=since, **settings)
+
+    @property
+    def _way(self) -> Way:
+        """How the slice is sent: as its first upload settled it, else as it would be now (docs/small-sets.md)."""
+        settled = self.ledger.setting("way")
+        if settled is None:
+            small = self._extraction().rows_staged <= self.parameters.small_set
+            return "collections" if small and self.config.operation == "upsert" else "jobs"
+        return "collections" if settled == "collections" else "jobs"
 
     def _upload(
         self,
@@ -686,6 +741,7 @@ class Run:
         may_begin: Callable[[Batch], None] = lambda _batch: None,
     ) -> list[JobEnd]:
         self.ledger.forget("target_after")  # an interrupt must not leave the count of an earlier upload
+        self.ledger.settle("way", self._way)
         with progress(f"upload {self.config.table}", "rows", sum(one.batch.rows for one in todo)) as bar:
 
             def settled(one: upload_step.Plan, end: JobEnd) -> None:
@@ -699,9 +755,13 @@ class Run:
                     failed=end.failed,
                 )
 
-            ends = upload_step.upload(
-                todo, self.ledger, self._loader(), self.data, settled, rounds=again, may_begin=may_begin
-            )
+            try:
+                ends = upload_step.upload(
+                    todo, self.ledger, self._loader(), self.data, settled, rounds=again, may_begin=may_begin
+                )
+            finally:
+                with suppress(Ora2sfError):  # these last calls alone; what stopped the upload is what is told
+                    self._budget.finish()
         self.ledger.record("target_after", self.client.count(self.config.object))
         return ends
 
@@ -761,7 +821,7 @@ class Run:
             self.ledger.fetched_again(attempt.id, {file.kind: file.sha256 for file in files})
         except NotFoundError:
             raise LedgerError(
-                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce keeps it no longer (7 days).",
+                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce does not keep it (that of a job for 7 days).",
                 "Restore salesforce/logs from a backup: without it the books of this run cannot be proven.",
             ) from None
 
@@ -814,7 +874,7 @@ class Run:
         Raises:
             BalanceError: the books do not balance.
         """
-        with self._guarded():
+        with self._guarded(), self._alone():
             books = self._balance or self._books()
             glue("balance", _numbers(books) | {"verdict": books.verdict})
             if books.verdict == "does not balance":
@@ -857,14 +917,16 @@ class Run:
         )
 
     def _upsert_status(self, status: Status, errors: str | None) -> None:
+        self.ledger.check_claim()
         if self._tracker and self.config.status:
             named = self.config.status.file_name_field
             fields = ({named: self.external_ref} if named else {}) | self.config.status.fields
             self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
 
-    def _update_status(self, status: Status) -> None:
+    def _update_status(self, status: Status, errors: str | None = "") -> None:
+        self.ledger.check_claim()
         if self._tracker:
-            self._tracker.update_status(self.external_ref, status)
+            self._tracker.update_status(self.external_ref, status, errors=errors)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -872,13 +934,27 @@ class Run:
         try:
             yield
         except BaseException as error:
-            transient = isinstance(error, TransientError | KeyboardInterrupt)
             what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
             with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
-                self.ledger.end_step(self._invocation, f"{type(error).__name__}: {what}")
-                self._note("stopped, can be resumed" if transient else "failed", error=what)
+                self._end_step(f"{type(error).__name__}: {what}")
+                self._note(
+                    _ending(error),
+                    error=what,
+                    **({"until": error.until} if isinstance(error, Paused) else {}),
+                )
             raise
-        self.ledger.end_step(self._invocation, "ok")
+        with suppress(ClaimedError):  # who only looked on leaves no trace
+            self._end_step("ok")
+
+    def _end_step(self, outcome: str) -> None:
+        """Records how a call ended; nothing is recorded where another process has the slice.
+
+        Raises:
+            ClaimedError: another process has it.
+        """
+        self.ledger.check_claim()
+        if self._invocation is not None:
+            self.ledger.end_step(self._invocation, outcome)
 
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
@@ -903,9 +979,16 @@ class Run:
         self._write("preflight.json", self._kept() | {"version": 1, part: value})
 
     def _write(self, name: str, value: Mapping[str, object]) -> None:
+        self.ledger.check_claim()
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         part.replace(self.folder / name)
+
+
+def _ending(error: BaseException) -> str:
+    if isinstance(error, Paused):
+        return "paused by budget"
+    return "stopped, can be resumed" if isinstance(error, TransientError | KeyboardInterrupt) else "failed"
 
 
 def _make_folders(*folders: Path) -> None:

@@ -264,7 +264,9 @@ class LedgerJournal(Journal):
         self._attempt = attempt or 0
 
     def intended(self) -> None:  # noqa: D102 - see Journal
+        self.repeats = self._ledger.may_have_been_sent(self._batch)
         self._attempt = self._ledger.intend(self._batch)
+        self.name = f"C{self._batch}-{self._attempt}"
 
     def created(self, job_id: str) -> None:  # noqa: D102
         self._ledger.move(self._attempt, "created", job_id=job_id)

@@ -1,4 +1,6 @@
 import json
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -213,3 +215,9 @@ def test_the_admin_path_shows_rows_as_json_lines(org, client):
     state = client.http.get(org.url + "/fakeforce/state", timeout=10).json()
     assert state["objects"]["Product2"] == 2
     assert ("POST", "/services/data/v66.0/jobs/ingest", 200) in org.calls
+
+
+def test_an_answer_carries_the_time_of_the_org(org, client):
+    org.clock.push(3 * 86_400)
+    told = parsedate_to_datetime(client.call("GET", "/limits").headers["Date"])
+    assert abs(told - org.clock.now()) < timedelta(seconds=5)

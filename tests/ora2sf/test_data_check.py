@@ -1,12 +1,11 @@
-"""The staged rows against the org: what is counted, what stops the run, and how the org's limits are judged."""
+"""The staged rows against the org: what is counted, and what stops the run."""
 
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from ora2sf.data_check import Finding, Lookup, needs, of_lookups, of_rejected, of_values, profiler
-from ora2sf.ledger import Batch
+from ora2sf.data_check import Finding, Lookup, of_lookups, of_rejected, of_values, profiler
 from ora2sf.salesforce.rest import soql_text
 from ora2sf.tables import TableConfig
 
@@ -103,52 +102,6 @@ def test_only_what_describe_sizes_is_measured_and_only_restricted_picklists_are_
     )  # fmt: skip
     made = profiler(config, {"fields": [entry(type=kind, restrictedPicklist=kind == "picklist")]})
     assert (made._counted, made._kept) == (counted, kept)
-
-
-def batch(number: int, rows: int) -> Batch:
-    return Batch(number, f"t_{number}.csv.gz", rows, 1, "", "a", "b")
-
-
-FILES = [batch(1, 40_000), batch(2, 40_000), batch(3, 5_001)]
-PLENTY = {"DataStorageMB": 200, "DailyBulkApiBatches": 15_000, "DailyApiRequests": 100_000, "Else": 0}
-
-
-def judged(in_target: int = 0, files: list[Batch] = FILES, **left: int) -> dict[str, tuple[int, bool, bool]]:
-    limits = {name: {"Max": 10**9, "Remaining": n} for name, n in (PLENTY | left).items()}
-    found = needs(files, limits, lambda: in_target)
-    return {one.limit: (one.needed, bool(one.problem), one.stops) for one in found}
-
-
-def test_what_an_upload_needs_of_each_limit():
-    assert judged() == {
-        "DataStorageMB": (167, False, False),  # 85,001 records of 2 KB are 166.02 MB
-        "DailyBulkApiBatches": (9, False, False),  # 4 + 4 + 1 pieces of 10,000 rows
-        "DailyApiRequests": (78, False, False),
-    }
-    assert judged(files=[]) == {}
-
-
-@pytest.mark.parametrize(
-    ("limit", "left", "in_target", "problem", "stops"),
-    [
-        ("DataStorageMB", 167, 0, False, False),
-        ("DataStorageMB", 166, 0, True, True),
-        ("DataStorageMB", 10, 85_001, True, False),  # every row may be an update
-        ("DataStorageMB", 10, 79_882, True, False),  # 5,119 new records at least: 9.998 MB
-        ("DataStorageMB", 10, 79_880, True, True),  # 5,121: 10.002 MB
-        ("DailyBulkApiBatches", 8, 0, True, False),
-        ("DailyBulkApiBatches", 1, 0, True, False),  # the smallest file fits, the rest later
-        ("DailyBulkApiBatches", 0, 0, True, True),
-        ("DailyApiRequests", 77, 0, True, False),
-        ("DailyApiRequests", 5, 0, True, True),
-    ],
-)
-def test_a_limit_stops_the_upload_only_when_nothing_can_be_loaded(limit, left, in_target, problem, stops):
-    assert judged(in_target, **{limit: left})[limit][1:] == (problem, stops)
-
-
-def test_a_limit_that_the_org_does_not_name_is_left_out():
-    assert [one.limit for one in needs(FILES, {"DataStorageMB": {"Max": 1, "Remaining": 1}}, int)] == ["DataStorageMB"]  # fmt: skip
 
 
 # asking the org for parents

@@ -2,6 +2,7 @@
 
 from ora2sf.salesforce.auth import Token, get_salesforce_token
 from ora2sf.salesforce.bulk import JobEnd, Journal, SalesforceBulkLoader
+from ora2sf.salesforce.collections import SalesforceCollectionsLoader
 from ora2sf.salesforce.rest import API_VERSION, SalesforceClient
 from ora2sf.salesforce.status import SalesforceStatusTracker
 
@@ -11,6 +12,7 @@ __all__ = [
     "Journal",
     "SalesforceBulkLoader",
     "SalesforceClient",
+    "SalesforceCollectionsLoader",
     "SalesforceStatusTracker",
     "Token",
     "get_salesforce_token",

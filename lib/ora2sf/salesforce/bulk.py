@@ -72,7 +72,15 @@ class JobEnd:
 
 
 class Journal:
-    """What a loader tells about one file, before and after each act; the ledger's side overrides it."""
+    """What a loader tells about one file, before and after each act; the ledger's side overrides it.
+
+    Attributes:
+        name: names this attempt where Salesforce gives no job id; known once it is ``intended``.
+        repeats: an earlier attempt of this file may have been carried out.
+    """
+
+    name: str = ""
+    repeats: bool = False
 
     def intended(self) -> None:
         """A job is about to be created."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -63,6 +66,8 @@ class SalesforceClient:
 
     Attributes:
         stop: set it, and threads that wait between two tries give up at once.
+        calls: requests that were sent, each of which the org counts.
+        api_usage: name → used and allowed, as the last answer said.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class SalesforceClient:
         self.stop = threading.Event()
         self._usage_lock = threading.Lock()
         self.api_usage: dict[str, tuple[int, int]] = {}
+        self.calls = 0
+        self._heard: tuple[dt.datetime, float] | None = None
 
     def close(self) -> None:
         """Closes the pooled connections."""
@@ -92,6 +99,14 @@ class SalesforceClient:
     def instance_url(self) -> str:
         """The org's address; the first use signs in."""
         return self._tokens.current()["instance_url"]
+
+    def now(self) -> dt.datetime:
+        """The org's time: that of its last answer, and what has passed since; before the first one this machine's."""
+        with self._usage_lock:
+            heard = self._heard
+        if heard is None:
+            return dt.datetime.now(dt.UTC)
+        return heard[0] + dt.timedelta(seconds=time.monotonic() - heard[1])
 
     def send(
         self,
@@ -185,7 +200,7 @@ class SalesforceClient:
             answer.close()
             token = self._tokens.replace(token)
             answer = self._exchange(token, method, path, body, request)
-        self._note_usage(answer.headers.get("Sforce-Limit-Info", ""))
+        self._note_usage(answer.headers)
         if answer.status_code >= 300:
             with _no_leak(method, path, token["instance_url"]):  # a streamed answer is read only now
                 raise self._error(answer, method, path)
@@ -197,6 +212,8 @@ class SalesforceClient:
         root = "" if path.startswith("/services") else f"/services/data/{self.api_version}"
         headers = {"Authorization": f"Bearer {token['access_token']}", **(request.get("headers") or {})}
         data = body() if body else None
+        with self._usage_lock:
+            self.calls += 1
         with _no_leak(method, path, token["instance_url"]):
             try:
                 return self._session.request(
@@ -225,11 +242,14 @@ class SalesforceClient:
             step = _SEVERAL if answer.status_code == 300 else _MOVED
         return kind(what, step, status=answer.status_code, error_code=code)
 
-    def _note_usage(self, header: str) -> None:
-        """``api-usage=18/5000; api-bursts=1/750``: used and allowed calls of the last 24 hours."""
-        found = re.findall(r"([\w-]+)=(\d+)/(\d+)", header)
+    def _note_usage(self, headers: Mapping[str, str]) -> None:
+        """``api-usage=18/5000; api-bursts=1/750``: used and allowed calls of the last 24 hours; and the org's time."""
+        found = re.findall(r"([\w-]+)=(\d+)/(\d+)", headers.get("Sforce-Limit-Info", ""))
         with self._usage_lock:
             self.api_usage |= {name: (int(used), int(allowed)) for name, used, allowed in found}
+            with suppress(ValueError):  # no time, or one that is not of HTTP
+                told = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+                self._heard = told.astimezone(dt.UTC), time.monotonic()
 
     # small reads
 
@@ -253,9 +273,15 @@ class SalesforceClient:
         answer = self.read("/query", {"q": f"SELECT COUNT() FROM {sobject}"})
         return int(answer["totalSize"])
 
-    def existing(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[str]:
-        """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows."""
-        yield from (str(record[field]) for record in self._having(sobject, field, field, values))
+    def existing(
+        self, sobject: str, field: str, values: Iterable[str], *, since: dt.datetime | None = None
+    ) -> Iterator[str]:
+        """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows.
+
+        Args:
+            since: of records that were created then or later (UTC, whole seconds) alone.
+        """
+        yield from (str(record[field]) for record in self._having(sobject, field, field, values, since))
 
     def ids(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Value, as the org writes it, and Id of the records whose field has one of the values."""
@@ -263,9 +289,10 @@ class SalesforceClient:
         yield from ((str(record[field]), str(record["Id"])) for record in found)
 
     def _having(
-        self, sobject: str, wanted: str, field: str, values: Iterable[str]
+        self, sobject: str, wanted: str, field: str, values: Iterable[str], since: dt.datetime | None = None
     ) -> Iterator[dict[str, Any]]:
-        begin = f"SELECT {wanted} FROM {sobject} WHERE {field} IN ("
+        created = f"CreatedDate >= {since:%Y-%m-%dT%H:%M:%SZ} AND " if since else ""
+        begin = f"SELECT {wanted} FROM {sobject} WHERE {created}{field} IN ("
         for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
             page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
             while True:

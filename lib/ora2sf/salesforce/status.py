@@ -54,14 +54,12 @@ class SalesforceStatusTracker:
         Raises:
             ParameterError: the reference or the status is not allowed.
         """
-        values: dict[str, str | None] = {self._status_field: status, **fields}
-        if errors != "":
-            values[self._errors_field] = errors and errors[:_ERRORS_LENGTH]
+        values = self._values(status, errors) | fields
         answer = self._client.send("PATCH", self._address(external_ref, status), json=values)
         return answer.status_code == 201
 
-    def update_status(self, external_ref: str, status: Status) -> None:
-        """Sets the status of a record that exists.
+    def update_status(self, external_ref: str, status: Status, *, errors: str | None = "") -> None:
+        """Sets the status of a record that exists; ``errors`` as for :meth:`upsert_status`.
 
         Raises:
             NotFoundError: there is no such record; nothing was created.
@@ -70,7 +68,7 @@ class SalesforceStatusTracker:
             self._client.send(
                 "PATCH",
                 self._address(external_ref, status),
-                json={self._status_field: status},
+                json=self._values(status, errors),
                 params={"updateOnly": "true"},
             )
         except NotFoundError as error:
@@ -80,6 +78,12 @@ class SalesforceStatusTracker:
                 status=error.status,
                 error_code=error.error_code,
             ) from None
+
+    def _values(self, status: Status, errors: str | None) -> dict[str, str | None]:
+        values: dict[str, str | None] = {self._status_field: status}
+        if errors != "":
+            values[self._errors_field] = errors and errors[:_ERRORS_LENGTH]
+        return values
 
     def _address(self, external_ref: str, status: str) -> str:
         check_reference(external_ref)
