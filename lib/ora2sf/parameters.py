@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ora2sf.equality import RULES
 from ora2sf.errors import ParameterError
 from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
 
@@ -28,6 +29,8 @@ _TEXTS = (
     "external_ref",
     "sf_object",
     "external_id_field",
+    "compare",
+    "compare_rules",
 )
 #: What IPython itself keeps among the names of a notebook.
 _IPYTHON = {"In", "Out"}
@@ -53,6 +56,9 @@ class Parameters(BaseModel):
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
+    compare: str = "full"
+    compare_rules: str = ", ".join(RULES)
+    compare_memory_mb: int = Field(default=512, ge=64)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

@@ -15,7 +15,14 @@ from ora2sf.errors import RunFolderError
 from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Kind, Ledger, Result
 
 Verdict = Literal[
-    "complete", "complete with exceptions", "incomplete", "all rejected", "nothing to do", "does not balance"
+    "proven",
+    "complete",
+    "complete with exceptions",
+    "incomplete",
+    "all rejected",
+    "nothing to do",
+    "does not reconcile",
+    "does not balance",
 ]
 
 

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ora2sf import data_check, preflight, reconcile
+from ora2sf import compare as comparison
+from ora2sf import comparison_report, data_check, preflight, reconcile
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
@@ -46,11 +47,13 @@ from ora2sf.tables import TableConfig
 _MOST_EXAMPLES = 20
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
+    "proven": "good",
     "complete": "good",
     "complete with exceptions": "warning",
     "nothing to do": "warning",
     "incomplete": "warning",
     "all rejected": "bad",
+    "does not reconcile": "bad",
     "does not balance": "bad",
 }
 
@@ -88,6 +91,7 @@ class Run:
         self._settle()
         self.external_ref = self._reference()
         self._balance: reconcile.Balance | None = None
+        self._compared: comparison.Found | None = None
         self._sample: extraction_step.Sample | None = None
         self._invocation = self.ledger.start_step(step)
         self._note("started")
@@ -730,27 +734,52 @@ class Run:
                 "warning",
             )
 
+    def compare(self) -> Shown:
+        """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
+        with self._guarded(), self._alone():
+            p = self.parameters
+            how = comparison.How.read(p.compare, p.compare_rules, p.compare_memory_mb)
+            given = comparison.Given(
+                self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
+                self._target, self._exact_lookups,
+            )  # fmt: skip
+            with progress(f"read back {self.config.object}", "rows") as bar:
+                found = self._compared = comparison.compare(given, self.client, how, fetched=bar.update)
+            told = found.as_json()
+            self.ledger.record("comparison", json.dumps(told))
+            self._write("comparison.json", {"compared": _now(), **told})
+            self._log("compared", **told)
+            return comparison_report.shown(found)
+
+    def totals(self) -> Shown:
+        """COUNT, SUM, MIN and MAX of every number, date and datetime, on both sides."""
+        return comparison_report.totals(self._compared)
+
     def verdict(self) -> Shown:
         """The verdict; also in the status record, in ``status.json`` and recorded in the notebook.
 
         Raises:
-            BalanceError: the books do not balance.
+            BalanceError: the books do not balance, or the org does not hold what they say.
         """
         with self._guarded():
-            books = self._balance or self._books()
-            glue("balance", _numbers(books) | {"verdict": books.verdict})
-            if books.verdict == "does not balance":
-                wrong = "; ".join(
-                    f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds
-                )
+            books, found = self._balance or self._books(), self._compared
+            verdict = _verdict(books, found)
+            glue("balance", _numbers(books) | {"verdict": verdict})
+            if found:
+                glue("comparison", found.as_json())
+            if verdict in {"does not balance", "does not reconcile"}:
+                if verdict == "does not reconcile":
+                    self._update_status("In Progress")
                 raise BalanceError(
-                    f"The books of run {self.parameters.run_id}, table {self.config.table} do not balance: {wrong}.",
+                    f"The {'books' if verdict == 'does not balance' else 'rows'} of run {self.parameters.run_id}, "
+                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(_wrong(books, found))}.",
                     f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
                 )
             self._close_status(books)
-            self._note(books.verdict, **_numbers(books))
+            self._note(verdict, **_numbers(books))
             where = f"Result files and rejected rows: {self.logs}"
-            return Shown(f"Verdict: {books.verdict}. {_summary(books)}\n{where}", tone=_TONES[books.verdict])
+            said = f" {comparison_report.sentence(found)}" if found else ""
+            return Shown(f"Verdict: {verdict}. {_summary(books)}{said}\n{where}", tone=_TONES[verdict])
 
     def _close_status(self, books: reconcile.Balance) -> None:
         if books.staged == 0 or not any(a.state == "fetched" for a in self.ledger.attempts()):
@@ -850,6 +879,23 @@ def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:
     first, *others = finding.examples[:_MOST_EXAMPLES] or ("",)
     yield {"field": finding.field, "what": finding.what, "rows": finding.rows, "such as": first}
     yield from ({"such as": example} for example in others)
+
+
+def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconcile.Verdict:
+    """What the books say, and what the org itself says where it was asked."""
+    if found is None or books.verdict == "does not balance":
+        return books.verdict
+    if found.contradicted:
+        return "does not reconcile"
+    return "proven" if books.verdict == "complete" and found.proven else books.verdict
+
+
+def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
+    wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
+    if found:
+        wrong += [f"{line.field}: the totals differ" for line in found.lines if line.differs]
+        wrong += found.examples
+    return wrong
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:

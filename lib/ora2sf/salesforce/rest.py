@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -126,19 +127,22 @@ class SalesforceClient:
 
         return self.retrying()(once) if repeat else once()
 
-    def read(self, path: str, params: dict[str, str] | None = None) -> Any:
+    def read(self, path: str, params: dict[str, str] | None = None, *, exact: bool = False) -> Any:
         """The JSON that a GET answers.
+
+        Args:
+            exact: numbers become decimals, digit for digit.
 
         Raises:
             TargetError: the answer is something else, such as the page of a proxy.
         """
-        return self.parsed(self.send("GET", path, params=params))
+        return self.parsed(self.send("GET", path, params=params), exact=exact)
 
     @staticmethod
-    def parsed(answer: requests.Response) -> Any:
+    def parsed(answer: requests.Response, *, exact: bool = False) -> Any:
         """The JSON of an answer; see :meth:`read`."""
         try:
-            return answer.json()
+            return answer.json(parse_float=Decimal, parse_int=Decimal) if exact else answer.json()
         except ValueError:
             kind = answer.headers.get("Content-Type", "unknown type")
             raise TargetError(
@@ -255,14 +259,24 @@ class SalesforceClient:
 
     def existing(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[str]:
         """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows."""
-        begin = f"SELECT {field} FROM {sobject} WHERE {field} IN ("
+        yield from (str(record[field]) for record in self.records(sobject, [field], field, values))
+
+    def records(
+        self, sobject: str, fields: Sequence[str], field: str, values: Iterable[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Those records whose ``field`` has one of the values; numbers as decimals, fields of a parent in a dict of theirs."""
+        begin = f"SELECT {','.join(fields)} FROM {sobject} WHERE {field} IN ("
         for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
-            page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
-            while True:
-                yield from (str(record[field]) for record in page["records"])
-                if page["done"]:
-                    break
-                page = self.read(page["nextRecordsUrl"])
+            yield from self.query(f"{begin}{','.join(listed)})")
+
+    def query(self, soql: str) -> Iterator[dict[str, Any]]:
+        """The records of a SOQL query, page after page; numbers as decimals."""
+        page = self.read("/query", {"q": soql}, exact=True)
+        while True:
+            yield from page["records"]
+            if page["done"]:
+                break
+            page = self.read(page["nextRecordsUrl"], exact=True)
 
 
 def soql_text(value: str) -> str:
