@@ -224,9 +224,18 @@ def encode(rows: pl.DataFrame) -> bytes:
 
 
 def read_batch(path: Path) -> pl.DataFrame:
-    """A staged file as text columns; an empty cell is null."""
-    with igzip.open(path, "rb") as stream:
-        return pl.read_csv(stream.read(), infer_schema=False)
+    """A staged file as text columns; an empty cell is null.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    try:
+        with igzip.open(path, "rb") as stream:
+            return pl.read_csv(stream.read(), infer_schema=False)
+    except _DAMAGED as error:
+        raise RunFolderError(
+            f"{path} is damaged: {error}.", "Restore it from a backup, or extract again with a new run_id."
+        ) from None
 
 
 def without_rows(

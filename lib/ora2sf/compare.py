@@ -66,7 +66,8 @@ class How:
         found = re.fullmatch(r"(full|aggregates|counts)|sample\(([0-9]{1,7})(?:, *([0-9]{1,9}))?\)", mode)
         if not found or found[2] == "0":
             raise ParameterError(
-                f"compare = {mode!r} is not known.", "Use full, aggregates, counts, sample(1000) or sample(1000, 7)."
+                f"compare = {mode!r} is not known.",
+                "Use full, aggregates, counts, sample(1000) or sample(1000, 7).",
             )
         names = [] if rules.strip() in {"", "none"} else [name.strip() for name in rules.split(",")]
         if unknown := sorted(set(names) - set(RULES)):
@@ -149,7 +150,12 @@ class Found:
     def as_json(self) -> dict[str, Any]:
         """For ledger and report: counts and hashes, no row data."""
         told = {name: value for name, value in vars(self).items() if name not in {"how", "examples", "lines"}}
-        how = {"mode": self.how.mode, "size": self.how.size, "seed": self.how.seed, "rules": sorted(self.how.rules)}
+        how = {
+            "mode": self.how.mode,
+            "size": self.how.size,
+            "seed": self.how.seed,
+            "rules": sorted(self.how.rules),
+        }
         unequal = [line.field for line in self.lines if line.differs]
         return {**how, **told, "totals": len(self.lines), "unequal_totals": unequal,
                 "proven": self.proven, "contradicted": self.contradicted}  # fmt: skip
@@ -213,7 +219,9 @@ class _Tables:
 
     def __init__(self, given: Given, how: How) -> None:
         self.given, self.how = given, how
-        self.fields, self.skipped = equality.compared_fields(given.config, given.describe, given.exact_lookups)
+        self.fields, self.skipped = equality.compared_fields(
+            given.config, given.describe, given.exact_lookups
+        )
         self._key = next(one for one in self.fields if one.kind == "key")
         self._measured = totals.measured(self.fields)
         self._folder = given.work / "compare"
@@ -274,7 +282,9 @@ class _Tables:
         self._db.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", file)
         if unusual.height:
             self._db.register("exceptions", unusual)
-            self._run("INSERT INTO unusual SELECT ?, key, outcome FROM exceptions".replace("?", str(int(file[1]))))
+            self._run(
+                "INSERT INTO unusual SELECT ?, key, outcome FROM exceptions".replace("?", str(int(file[1])))
+            )
             self._db.unregister("exceptions")
 
     def _measure_columns(self) -> str:
@@ -303,7 +313,9 @@ class _Tables:
         return "".join(f", {_value(one)}" for one in self._measured)
 
     def _hash(self, *, staged: bool) -> str:
-        cells = (equality.hashed(one.kind, self._cell(one, staged=staged), _value(one)) for one in self.fields)
+        cells = (
+            equality.hashed(one.kind, self._cell(one, staged=staged), _value(one)) for one in self.fields
+        )
         return f"hash({', '.join(cells)})"
 
     def _check_batches(self) -> None:
@@ -464,7 +476,9 @@ class _Tables:
                 QUALIFY row_number() OVER (PARTITION BY folded ORDER BY id) > 1""")
 
     def _compare_values(self, found: Found, back: ReadBack) -> None:
-        self._run("CREATE TABLE cells (key VARCHAR, field VARCHAR, staged VARCHAR, target VARCHAR, what VARCHAR)")
+        self._run(
+            "CREATE TABLE cells (key VARCHAR, field VARCHAR, staged VARCHAR, target VARCHAR, what VARCHAR)"
+        )
         self._run(f"""
             CREATE TABLE unlike AS SELECT ours AS folded, batch, page, outcome FROM odd
             WHERE ours IS NOT NULL AND page IS NOT NULL AND outcome IN {_THERE}""")
@@ -486,8 +500,12 @@ class _Tables:
 
     def _pair(self, back: ReadBack) -> None:
         """The rows whose hashes differ, both sides beside each other; only the files that hold them are read again."""
-        ours = ", ".join(f"nullif({equality.name(one.staged)}, '') AS s{at}" for at, one in enumerate(self.fields))
-        theirs = ", ".join(f"{equality.target_value(one.target)} AS t{at}" for at, one in enumerate(self.fields))
+        ours = ", ".join(
+            f"nullif({equality.name(one.staged)}, '') AS s{at}" for at, one in enumerate(self.fields)
+        )
+        theirs = ", ".join(
+            f"{equality.target_value(one.target)} AS t{at}" for at, one in enumerate(self.fields)
+        )
         batches = self._run("SELECT path FROM files WHERE batch IN (SELECT batch FROM unlike) ORDER BY batch")
         pages = self._run("SELECT DISTINCT page FROM unlike ORDER BY page")
         exact, key = self._key.exact, equality.name(self._key.staged)
@@ -551,7 +569,9 @@ class _Tables:
 
     def _staged_totals(self) -> list[totals.Total]:
         asked = totals.columns(self._measured, _value)
-        return totals.read(self._measured, self._run(f"SELECT {asked} FROM staged WHERE outcome IN {_THERE}")[0])
+        return totals.read(
+            self._measured, self._run(f"SELECT {asked} FROM staged WHERE outcome IN {_THERE}")[0]
+        )
 
     def lines(self, target: Mapping[str, totals.Total | str], found: Found) -> list[totals.Line]:
         """Both sides of every field that has totals; ``target`` says what the org has, or why it cannot be told."""
@@ -598,7 +618,8 @@ class _Tables:
         if not some:
             return frozenset()
         asked = ", ".join(
-            f"count(*) FILTER ({_value(one)} IS NULL AND (outcome = 'updated' OR {_has_default(one)}))" for one in some
+            f"count(*) FILTER ({_value(one)} IS NULL AND (outcome = 'updated' OR {_has_default(one)}))"
+            for one in some
         )
         counted = self._run(f"SELECT {asked} FROM staged WHERE outcome IN {_THERE}")[0]
         return frozenset(one.field for one, rows in zip(some, counted, strict=True) if rows)
@@ -609,13 +630,14 @@ class _Tables:
             why = f"the org's sums are of all {found.in_target:,} records, and {found.expected:,} are this slice's"
             return dict.fromkeys((one.field for one in self._measured), why)
         left = self._left_to_the_org()
-        known: dict[str, totals.Total | str] = {
-            name: "some rows leave it to the org: only compare = full can tell" for name in left
-        }
+        why = "some rows leave it to the org: only compare = full can tell"
+        known: dict[str, totals.Total | str] = dict.fromkeys(left, why)
         asked = [one for one in self._measured if one.field not in left]
         for some, soql in totals.queries(self.given.config.object, asked):
             (record,) = client.query(soql)
-            known |= {one.field: total for one, total in zip(some, totals.answered(some, record), strict=True)}
+            known |= {
+                one.field: total for one, total in zip(some, totals.answered(some, record), strict=True)
+            }
         return known
 
 
@@ -638,7 +660,9 @@ def _batch_outcomes(given: Given, key: str) -> Iterator[tuple[tuple[Any, ...], p
         path = _present(given.data / batch.file)
         unusual, usual = pl.DataFrame(), _without_results(attempt)
         if attempt is not None and attempt.state == "fetched":
-            rows = _outcomes(read_batch(path).select(pl.col(key).alias("key")), results[attempt.id], given.logs, key)
+            rows = _outcomes(
+                read_batch(path).select(pl.col(key).alias("key")), results[attempt.id], given.logs, key
+            )
             usual = rows["outcome"].mode().sort()[0] if rows.height else usual
             unusual = rows.filter(pl.col("outcome") != usual)
         job = attempt.job_id if attempt else None

@@ -28,16 +28,19 @@ def sentence(found: Found) -> str:
         case "aggregates":
             known = sum(line.target is not None for line in found.lines)
             return f"The org's totals of {known} of {len(found.lines)} fields are those of the staged rows; no row was looked at."
-    return f"{found.expected:,} rows have to be in the org, which has {found.in_target:,}; no row was looked at."
+    return (
+        f"{found.expected:,} rows have to be in the org, which has {found.in_target:,}; no row was looked at."
+    )
 
 
 def _contradiction(found: Found) -> str:
-    counts = (
+    counts: tuple[tuple[int, str], ...] = (
         (found.missing, "missing"),
         (found.extra, "too many"),
         (found.different, f"different, in {found.different_values:,} value(s)"),
-        (sum(line.differs for line in found.lines), "field(s) with other totals"),
     )
+    if not any(number for number, _ in counts):
+        counts = ((sum(line.differs for line in found.lines), "field(s) with other totals"),)
     what = ", ".join(f"{number:,} {word}" for number, word in counts if number)
     first = f" First: {'; '.join(found.examples)}." if found.examples else ""
     return f"The org does not hold what was sent: {what}.{first}"
@@ -90,7 +93,11 @@ def _rows(found: Found) -> Iterator[dict[str, Any]]:
 def _explanation(rule: str) -> str:
     if rule in {"left as it was", "the org's default"}:
         return f"values staged empty: {rule}"
-    return f"values equal without regard to letter case" if rule == "letter case" else f"values equal after {rule}"
+    return (
+        "values equal without regard to letter case"
+        if rule == "letter case"
+        else f"values equal after {rule}"
+    )
 
 
 def _file(found: Found, kind: str) -> str:

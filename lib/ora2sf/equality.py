@@ -78,7 +78,9 @@ def compared_fields(
         exact, path, null = True, spec.header, getattr(spec, "null", "leave")
         if isinstance(spec, LookupField):
             if spec.polymorphic:
-                skipped[spec.field] = "a bulk query cannot tell the external id of a reference to several objects"
+                skipped[spec.field] = (
+                    "a bulk query cannot tell the external id of a reference to several objects"
+                )
                 continue
             kind, exact = "lookup", spec.field in exact_lookups
         elif isinstance(spec, KeyField):

@@ -892,10 +892,13 @@ def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconc
 
 def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
     wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
-    if found:
-        wrong += [f"{line.field}: the totals differ" for line in found.lines if line.differs]
-        wrong += found.examples
-    return wrong
+    if found and found.examples:
+        return wrong + found.examples
+    return (
+        wrong + [f"{line.field}: the totals differ" for line in found.lines if line.differs]
+        if found
+        else wrong
+    )
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:

@@ -279,9 +279,7 @@ class BulkQuery:
             what = f"The answer to GET {address} broke off: {type(error).__name__}."
             raise TryAgain(what, f"Check the network. {_AGAIN}") from None
 
-    def _in_parallel(
-        self, fetch: Callable[[int, str], None], todo: Sequence[tuple[int, str]]
-    ) -> None:
+    def _in_parallel(self, fetch: Callable[[int, str], None], todo: Sequence[tuple[int, str]]) -> None:
         """Fetches the pages side by side; after a failure, or an interrupt, nothing new is begun."""
         with ThreadPoolExecutor(self._max, thread_name_prefix="page") as pool:
             futures = [pool.submit(fetch, *one) for one in todo]
@@ -336,7 +334,12 @@ class BulkQuery:
 
 
 def read_some(
-    client: SalesforceClient, folder: Path, sobject: str, field: str, header: Sequence[str], values: Iterable[str]
+    client: SalesforceClient,
+    folder: Path,
+    sobject: str,
+    field: str,
+    header: Sequence[str],
+    values: Iterable[str],
 ) -> ReadBack:
     """The records whose field has one of the values, as one page in the form of a query job's.
 
