@@ -28,6 +28,7 @@ from isal import igzip
 from ora2sf import Run, compare, open_run
 from ora2sf.batches import BatchWriter, RejectedFile
 from ora2sf.connections import project_root
+from ora2sf.equality import How
 from ora2sf.errors import BalanceError
 from ora2sf.ledger import Result
 from ora2sf.salesforce import Page, ReadBack, SalesforceBulkLoader, SalesforceClient
@@ -163,7 +164,7 @@ def compare_files(given: dict[str, Any]) -> dict[str, Any]:
     slice_ = compare.Given(
         run.config, run.ledger, run.data, run.logs, work, run._rejected_path, run.client.describe(OBJECT)
     )
-    found = compare.compare(slice_, run.client, compare.How(), Prepared(given))  # type: ignore[arg-type]
+    found = compare.compare(slice_, run.client, How(), Prepared(given))  # type: ignore[arg-type]
     return measured(began, found)
 
 

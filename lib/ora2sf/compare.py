@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import polars as pl
 
 from ora2sf import equality, totals
 from ora2sf.batches import RejectedFile, read_batch, read_result
-from ora2sf.equality import DIFFERENT, RULES, Compared
-from ora2sf.errors import ParameterError, RunFolderError, TargetError
+from ora2sf.equality import DIFFERENT, Compared, How
+from ora2sf.errors import RunFolderError, TargetError
 from ora2sf.ledger import KINDS, Attempt, Ledger, Result
 from ora2sf.salesforce import BulkQuery, Page, ReadBack, SalesforceClient, read_some
 from ora2sf.tables import TableConfig
 
-Mode = Literal["full", "aggregates", "counts", "sample"]
 _THREADS = 2
 _EXAMPLES = 5
 #: A record has 400,000 characters at most (limits: Bulk API), four bytes each, and quotes are doubled.
@@ -37,46 +35,6 @@ _BUFFER = 4 * _LONGEST_LINE
 _OUTCOMES = ("created", "updated", "failed", "unprocessed", "unknown", "not sent")
 _THERE = "('created', 'updated')"
 _PAGE_TRIES = 2
-
-
-@dataclass(frozen=True)
-class How:
-    """How a comparison is made.
-
-    Attributes:
-        mode: ``full`` reads every record back; ``aggregates`` asks the org for sums; ``counts`` for its COUNT only;
-            ``sample`` looks at ``size`` rows, the same ones for the same ``seed``.
-        rules: names of :data:`ora2sf.equality.RULES` that are switched on.
-        memory_mb: what DuckDB may use.
-    """
-
-    mode: Mode = "full"
-    size: int = 0
-    seed: int = 1
-    rules: frozenset[str] = frozenset(RULES)
-    memory_mb: int = 512
-
-    @classmethod
-    def read(cls, mode: str, rules: str, memory_mb: int) -> How:
-        """The parameters ``compare``, ``compare_rules`` and ``compare_memory_mb``.
-
-        Raises:
-            ParameterError: one of them says something else.
-        """
-        found = re.fullmatch(r"(full|aggregates|counts)|sample\(([0-9]{1,7})(?:, *([0-9]{1,9}))?\)", mode)
-        if not found or found[2] == "0":
-            raise ParameterError(
-                f"compare = {mode!r} is not known.",
-                "Use full, aggregates, counts, sample(1000) or sample(1000, 7).",
-            )
-        names = [] if rules.strip() in {"", "none"} else [name.strip() for name in rules.split(",")]
-        if unknown := sorted(set(names) - set(RULES)):
-            raise ParameterError(
-                f"compare_rules names {', '.join(map(repr, unknown))}, which is no rule.",
-                f"Use some of: {', '.join(RULES)}; or none.",
-            )
-        chosen: Any = found[1] or "sample"
-        return cls(chosen, int(found[2] or 0), int(found[3] or 1), frozenset(names), memory_mb)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ taken for empty. Docs: docs/reconcile.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ora2sf.errors import ParameterError
 from ora2sf.fields import SET_NULL, KeyField, LookupField
 from ora2sf.tables import TableConfig
 
+Mode = Literal["full", "aggregates", "counts", "sample"]
 Kind = Literal["text", "number", "boolean", "date", "datetime", "key", "lookup"]
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("double", "currency", "percent", "int", "long"), "number"),
@@ -38,6 +41,46 @@ BOTH = " and ".join(RULES)
 _BLANKS = r"E' \t\r\n\f\x0B'"
 _NUMBER = "DECIMAL(38, 18)"  # a number of Salesforce has 18 digits at most, on either side of the point
 _MOMENT = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
+
+
+@dataclass(frozen=True)
+class How:
+    """How a comparison is made.
+
+    Attributes:
+        mode: ``full`` reads every record back; ``aggregates`` asks the org for sums; ``counts`` for its COUNT only;
+            ``sample`` looks at ``size`` rows, the same ones for the same ``seed``.
+        rules: names of :data:`RULES` that are switched on.
+        memory_mb: what DuckDB may use.
+    """
+
+    mode: Mode = "full"
+    size: int = 0
+    seed: int = 1
+    rules: frozenset[str] = frozenset(RULES)
+    memory_mb: int = 512
+
+    @classmethod
+    def read(cls, mode: str, rules: str, memory_mb: int) -> How:
+        """The parameters ``compare``, ``compare_rules`` and ``compare_memory_mb``.
+
+        Raises:
+            ParameterError: one of them says something else.
+        """
+        found = re.fullmatch(r"(full|aggregates|counts)|sample\(([0-9]{1,7})(?:, *([0-9]{1,9}))?\)", mode)
+        if not found or found[2] == "0":
+            raise ParameterError(
+                f"compare = {mode!r} is not known.",
+                "Use full, aggregates, counts, sample(1000) or sample(1000, 7).",
+            )
+        names = [] if rules.strip() in {"", "none"} else [name.strip() for name in rules.split(",")]
+        if unknown := sorted(set(names) - set(RULES)):
+            raise ParameterError(
+                f"compare_rules names {', '.join(map(repr, unknown))}, which is no rule.",
+                f"Use some of: {', '.join(RULES)}; or none.",
+            )
+        chosen: Any = found[1] or "sample"
+        return cls(chosen, int(found[2] or 0), int(found[3] or 1), frozenset(names), memory_mb)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ora2sf.equality import RULES
+from ora2sf.equality import RULES, How
 from ora2sf.errors import ParameterError
 from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
 
@@ -60,6 +60,11 @@ class Parameters(BaseModel):
     compare_rules: str = ", ".join(RULES)
     compare_memory_mb: int = Field(default=512, ge=64)
 
+    @property
+    def how(self) -> How:
+        """How 03 compares the staged rows with the org."""
+        return How.read(self.compare, self.compare_rules, self.compare_memory_mb)
+
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:
     """Parameters and table file for the names that a notebook holds.
@@ -80,6 +85,7 @@ def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters,
     _check_names(given)
     config = TableConfig.load(str(_setting("table", given, None)), tables)
     parameters = _resolve(given, config)
+    _ = parameters.how  # a wrong word is refused before anything is begun
     return parameters, _overridden(config, parameters), set(given)
 
 

@@ -737,14 +737,12 @@ class Run:
     def compare(self) -> Shown:
         """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
         with self._guarded(), self._alone():
-            p = self.parameters
-            how = comparison.How.read(p.compare, p.compare_rules, p.compare_memory_mb)
             given = comparison.Given(
                 self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
                 self._target, self._exact_lookups,
             )  # fmt: skip
             with progress(f"read back {self.config.object}", "rows") as bar:
-                found = self._compared = comparison.compare(given, self.client, how, fetched=bar.update)
+                found = self._compared = comparison.compare(given, self.client, self.parameters.how, fetched=bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
             self._write("comparison.json", {"compared": _now(), **told})

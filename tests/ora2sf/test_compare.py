@@ -11,8 +11,9 @@ from staged import calls
 
 from ora2sf import comparison_report
 from ora2sf.batches import BatchWriter, RejectedFile
-from ora2sf.compare import Given, How, compare
+from ora2sf.compare import Given, compare
 from ora2sf.convert import Rejected
+from ora2sf.equality import How
 from ora2sf.errors import ParameterError, RunFolderError, TargetError
 from ora2sf.ledger import Ledger, Result
 from ora2sf.salesforce import BulkQuery, SalesforceBulkLoader
