@@ -742,7 +742,9 @@ class Run:
                 self._target, self._exact_lookups,
             )  # fmt: skip
             with progress(f"read back {self.config.object}", "rows") as bar:
-                found = self._compared = comparison.compare(given, self.client, self.parameters.how, fetched=bar.update)
+                found = self._compared = comparison.compare(
+                    given, self.client, self.parameters.how, fetched=bar.update
+                )
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
             self._write("comparison.json", {"compared": _now(), **told})
