@@ -36,7 +36,8 @@ def stage(given, rejected):
     }
     header = run.config.header
     rows = pl.DataFrame(
-        {name: values.get(name, [None] * len(KEYS)) for name in header}, schema=dict.fromkeys(header, pl.String)
+        {name: values.get(name, [None] * len(KEYS)) for name in header},
+        schema=dict.fromkeys(header, pl.String),
     )
     writer = BatchWriter(run.data, "product_price", header, "ProductCode", 10)
     writer.add(rows)
@@ -95,10 +96,16 @@ def test_another_value_than_the_one_that_was_sent_is_named(names, org):
     org.faults.add("alter-rows", object="Product2", column="TMS_Price_EXC_VAT__c", value="7.26", skip=1)
     sent(names)
     run = reconciled(names)
-    (line,) = (Path(names["outputs"]) / "r1/product_price/salesforce/logs/product_price_differences.csv").read_text().splitlines()[1:]
+    (line,) = (
+        (Path(names["outputs"]) / "r1/product_price/salesforce/logs/product_price_differences.csv")
+        .read_text()
+        .splitlines()[1:]
+    )
     key, field, _, target = line.replace('"', "").split(",")
     assert (field, target) == ("TMS_Price_EXC_VAT__c", "7.26")
-    with pytest.raises(BalanceError, match=f"do not reconcile: {key}: TMS_Price_EXC_VAT__c is '7.26', staged was") as caught:
+    with pytest.raises(
+        BalanceError, match=f"do not reconcile: {key}: TMS_Price_EXC_VAT__c is '7.26', staged was"
+    ) as caught:
         run.verdict()
     assert "differ" not in caught.value.what
     assert (status(org), noted(names)["state"]) == ("In Progress", "failed")
@@ -118,7 +125,9 @@ def test_a_row_in_no_result_file_is_named_with_what_the_org_says_of_it(names, or
     org.faults.add("drop-result", path="successful")
     sent(names)
     run = reconciled(names)
-    with pytest.raises(BalanceError, match=r"unknown = 0: 1 against 0; .*K\d\d\d is in no result file, and in the org"):
+    with pytest.raises(
+        BalanceError, match=r"unknown = 0: 1 against 0; .*K\d\d\d is in no result file, and in the org"
+    ):
         run.verdict()
 
 
@@ -127,7 +136,9 @@ def test_the_numbers_of_the_comparison_are_kept_without_a_row_in_them(names):
     run = reconciled(names)
     kept = json.loads((run.folder / "comparison.json").read_text())
     assert (kept["mode"], kept["proven"], kept["expected"], kept["missing"]) == ("full", True, 30, 0)
-    assert json.loads(run.ledger.setting("comparison") or "") == {k: v for k, v in kept.items() if k != "compared"}
+    assert json.loads(run.ledger.setting("comparison") or "") == {
+        k: v for k, v in kept.items() if k != "compared"
+    }
     assert not any(key in json.dumps(kept) for key in KEYS)
 
 
