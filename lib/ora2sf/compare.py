@@ -14,12 +14,14 @@ from typing import Any
 from ora2sf import equality, totals
 from ora2sf.batches import RejectedFile
 from ora2sf.equality import DIFFERENT, Compared, How
+from ora2sf.errors import ParameterError
 from ora2sf.salesforce import BulkQuery, ReadBack, SalesforceClient
 from ora2sf.sides import THERE, Given, Sides, csv, present, value
 
 __all__ = ["Found", "Given", "compare"]
 
 _EXAMPLES = 5
+_COMPARABLE = frozenset({"insert", "update", "upsert"})
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Found:
     @property
     def proven(self) -> bool:
         """Every row that has to be there was compared, in every field, and is the same."""
-        whole = self.how.mode == "full" and not self.skipped and self.looked_at == self.expected
+        whole = self.how.mode == "full" and not self.skipped and 0 < self.expected == self.looked_at
         return whole and not self.contradicted
 
     def as_json(self) -> dict[str, Any]:
@@ -97,12 +99,20 @@ def compare(
         fetched: told how many records have come, page by page.
 
     Raises:
+        ParameterError: the table's operation leaves nothing that could be compared in this way.
         RunFolderError: a staged file or a result file is gone or damaged, or disk or memory do not suffice.
         TargetError, TargetUnavailable, JobTimeout: see :class:`ora2sf.salesforce.BulkQuery`.
     """
+    if how.mode != "counts" and given.config.operation not in _COMPARABLE:
+        raise ParameterError(
+            f"compare = {how.mode} does not know what a table with operation = {given.config.operation} leaves in the org.",
+            "Use compare = counts.",
+        )
     with Sides(given, how) as sides:
         found = Found(how, skipped=sides.skipped, staged=sides.load_staged())
         found.expected = sum(found.staged[name] for name in ("created", "updated"))
+        if not any(found.staged.values()):
+            return found  # a source without a row says nothing of what earlier ones brought
         match how.mode:
             case "full":
                 _in_full(sides, found, bulk or BulkQuery(client, given.work / "target"), fetched)

@@ -17,6 +17,8 @@ def sentence(found: Found) -> str:
     """Whether everything is there, complete without the table below it."""
     if found.contradicted:
         return _contradiction(found)
+    if not any(found.staged.values()):
+        return "Nothing is staged, so there is nothing to compare."
     match found.how.mode:
         case "full":
             fields = "every value" if not found.skipped else f"every value but {', '.join(found.skipped)}"

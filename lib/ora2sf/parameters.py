@@ -58,7 +58,7 @@ class Parameters(BaseModel):
     profile: Literal["full", "counts"] = "full"
     compare: str = "full"
     compare_rules: str = ", ".join(RULES)
-    compare_memory_mb: int = Field(default=512, ge=64)
+    compare_memory_mb: int = Field(default=512, ge=256)
 
     @property
     def how(self) -> How:

@@ -22,7 +22,7 @@ from ora2sf import equality, totals
 from ora2sf.batches import read_batch, read_result
 from ora2sf.equality import Compared, How
 from ora2sf.errors import RunFolderError, TargetError
-from ora2sf.ledger import KINDS, Attempt, Ledger, Result
+from ora2sf.ledger import KINDS, Attempt, Batch, Ledger, Result
 from ora2sf.salesforce import BulkQuery, Page, ReadBack, SalesforceClient, read_some
 from ora2sf.tables import TableConfig
 
@@ -125,7 +125,7 @@ class Sides:
             self._note_outcomes(*row)
         self.run("CREATE TABLE staged (key VARCHAR, folded VARCHAR, batch INTEGER, outcome outcome, hash UBIGINT"
                   f"{self._measure_columns()})")  # fmt: skip
-        paths = [str(self.given.data / batch.file) for batch in self.given.ledger.batches()]
+        paths = [str(self.given.data / batch.file) for batch in _batches(self.given.ledger)]
         if paths:
             self.run(self._staged_rows(), files=paths)
             self._check_batches()
@@ -183,7 +183,7 @@ class Sides:
         """A row that was sent again stands in a later file, too: only the last one counts."""
         extracted = self.given.ledger.extraction()
         originals, left = [], extracted.rows_staged if extracted else 0
-        for batch in self.given.ledger.batches():
+        for batch in _batches(self.given.ledger):
             if left > 0:
                 originals.append(batch.number)
             left -= batch.rows
@@ -279,7 +279,7 @@ def _batch_outcomes(given: Given, key: str) -> Iterator[tuple[tuple[Any, ...], p
     results: dict[int, list[Result]] = {}
     for result in given.ledger.results():
         results.setdefault(result.attempt, []).append(result)
-    for batch in given.ledger.batches():
+    for batch in _batches(given.ledger):
         attempt = last.get(batch.number)
         path = present(given.data / batch.file)
         unusual, usual = pl.DataFrame(), _without_results(attempt)
@@ -291,6 +291,11 @@ def _batch_outcomes(given: Given, key: str) -> Iterator[tuple[tuple[Any, ...], p
             unusual = rows.filter(pl.col("outcome") != usual)
         job = attempt.job_id if attempt else None
         yield (str(path), batch.number, job or "", usual, batch.rows), unusual
+
+
+def _batches(ledger: Ledger) -> list[Batch]:
+    """Every file that was or will be sent, those with rows that are sent again as well."""
+    return ledger.batches()
 
 
 def _without_results(attempt: Attempt | None) -> str:

@@ -409,7 +409,17 @@ def test_a_staged_file_that_was_changed_or_is_gone_is_named(arrived):
         arrived.compare()
 
 
-def test_nothing_staged_compares_nothing(sent):
+def test_a_source_without_a_row_says_nothing_of_what_the_org_has(sent, client, org):
+    change(client, 1, Pos_No__c="of an earlier run")
     sent.stage([])
     found = sent.compare()
-    assert (found.expected, found.extra, found.contradicted) == (0, 0, False)
+    assert (found.expected, found.extra, found.contradicted, found.proven) == (0, 0, False, False)
+    assert comparison_report.sentence(found) == "Nothing is staged, so there is nothing to compare."
+    assert calls(org, "POST", "/jobs/query") == []
+
+
+def test_an_operation_that_leaves_nothing_to_compare_is_refused_by_name(arrived):
+    deleting = CONFIG.model_copy(update={"operation": "delete"})
+    with pytest.raises(ParameterError, match="operation = delete"):
+        arrived.compare(config=deleting)
+    assert arrived.compare("counts", config=deleting).in_target == 50

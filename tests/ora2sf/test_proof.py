@@ -11,7 +11,7 @@ import pytest
 from ora2sf import open_run
 from ora2sf.batches import BatchWriter, RejectedFile
 from ora2sf.convert import Rejected
-from ora2sf.errors import BalanceError, ParameterError
+from ora2sf.errors import BalanceError, ParameterError, TargetError
 
 ROOT = Path(__file__).parents[2]
 KEYS = [f"K{number:03d}" for number in range(30)]
@@ -150,6 +150,15 @@ def test_a_record_of_a_row_that_was_rejected_this_time_does_not_contradict(names
     stage(again, [Rejected(31, "old1", "F", "rule", "v")])
     sent(again)
     assert not reconciled(again)._compared.contradicted
+
+
+def test_an_org_that_cannot_be_read_back_does_not_keep_the_books_from_their_verdict(names, org):
+    sent(names)
+    org.change(max_query_jobs=0)
+    with pytest.raises(TargetError, match="Daily limit of query jobs") as caught:
+        reconciled(names)
+    assert "compare = counts" in caught.value.next_step
+    assert reconciled(names, compare="counts").verdict().sentence.startswith("Verdict: complete.")
 
 
 def test_a_wrong_way_of_comparing_is_refused_with_the_right_ones(names):
