@@ -221,7 +221,8 @@ class _Search:
                 said = equality.verdict(one, f"s{at}", f"t{at}", "created", self._sides.how.rules)
                 self._run(f"""
                     INSERT INTO cells SELECT key, {equality.literal(one.field)}, s{at}, t{at}, what
-                    FROM (SELECT *, {said} AS what FROM pairs) WHERE what IS NOT NULL""")
+                    FROM (SELECT *, {said} AS what FROM pairs WHERE {equality.written_otherwise(f"s{at}", f"t{at}")})
+                    WHERE what IS NOT NULL""")
         self._found.different = self._one(f"SELECT count(DISTINCT key) FROM cells WHERE what = '{DIFFERENT}'")
         counted = self._run("SELECT what, field, count(*) FROM cells GROUP BY ALL ORDER BY ALL")
         for what, name, values in counted:

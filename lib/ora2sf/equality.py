@@ -252,6 +252,11 @@ def verdict(field: Compared, staged: str, target: str, created: str, rules: froz
     return f"CASE {' '.join(steps)} ELSE {literal(DIFFERENT)} END"
 
 
+def written_otherwise(staged: str, target: str) -> str:
+    """Whether two cells are not the same text, as SQL; those that are need no verdict."""
+    return f"nullif({staged}, {literal(SET_NULL)}) IS DISTINCT FROM {target}"
+
+
 def _same(field: Compared, one: str, other: str) -> str:
     same = f"{one} IS NOT DISTINCT FROM {other}"
     if field.kind == "boolean":

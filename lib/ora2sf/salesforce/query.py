@@ -137,7 +137,6 @@ class BulkQuery:
             TargetUnavailable: no answer after all tries.
             RunFolderError: a page cannot be saved.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         for _ in range(_JOBS):
             note = self._remembered(soql, occasion) or self._create(soql, occasion)
             try:
@@ -314,15 +313,22 @@ class BulkQuery:
             return None
 
     def _write(self, note: _Note) -> None:
-        part = self._where.with_name(self._where.name + ".part")
-        part.write_text(json.dumps(asdict(note), indent=1) + "\n", encoding="utf-8")
-        part.replace(self._where)
+        part = _part(self._where)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(asdict(note), indent=1) + "\n", encoding="utf-8")
+            part.replace(self._where)
+        except OSError as error:
+            raise RunFolderError(
+                f"{self._where} cannot be written: {error.strerror or error}.",
+                "Check the disk and the permissions of the run's folder, then run again with the same run_id.",
+            ) from None
 
     def _forget(self) -> None:
         self._where.unlink(missing_ok=True)
 
     def _drop_damaged(self, note: _Note) -> None:
-        """Forgets pages whose file is gone or has another size, and those that did not hold what was announced."""
+        """Forgets pages whose file is gone or has another size."""
         for locator, page in list(note.pages.items()):
             path = self._folder / page.file
             if not path.is_file() or path.stat().st_size != page.size:
