@@ -776,7 +776,7 @@ class Run:
             if found:
                 glue("comparison", found.as_json())
             if verdict in {"does not balance", "does not reconcile"}:
-                if verdict == "does not reconcile":
+                if verdict == "does not reconcile" and self.ledger.attempts():
                     self._update_status("In Progress")
                 raise BalanceError(
                     f"The {'books' if verdict == 'does not balance' else 'rows'} of run {self.parameters.run_id}, "
@@ -914,13 +914,10 @@ def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconc
 
 def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
     wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
-    if found and found.examples:
-        return wrong + found.examples
-    return (
-        wrong + [f"{line.field}: the totals differ" for line in found.lines if line.differs]
-        if found
-        else wrong
-    )
+    if found is None:
+        return wrong
+    unequal = [f"{line.field}: the totals differ" for line in found.lines if line.differs]
+    return wrong + (found.examples or unequal)  # one missing row makes every total differ
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:
