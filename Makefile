@@ -11,7 +11,7 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
+.PHONY: help demo demo-tables servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
 
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
 	@$(BIN)/python bench/fakeoracle.py
+
+bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in ten million rows, beside a merge of pandas
+	@$(BIN)/python bench/reconcile.py
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .

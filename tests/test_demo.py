@@ -165,7 +165,12 @@ def test_the_command_that_goes_on_with_a_run_names_the_same_source_and_org(
 
 @pytest.mark.parametrize(
     ("verdict", "code", "balances"),
-    [("complete", 0, True), ("complete with exceptions", 0, True), ("all rejected", 1, False)],
+    [
+        ("proven", 0, True),
+        ("complete", 0, True),
+        ("complete with exceptions", 0, True),
+        ("all rejected", 1, False),
+    ],
 )
 def test_books_without_some_numbers_are_printed_and_praised_only_if_complete(
     tmp_path: Path,

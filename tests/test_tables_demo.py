@@ -501,7 +501,7 @@ def test_the_failed_rows_are_those_that_the_org_cannot_take_each_with_its_error(
 def test_the_books_balance(done: Done, table: str) -> None:
     expected, books = done.expected[table], done.status(table)
     exceptions = bool(expected.rejected or expected.failed)
-    assert books["state"] == ("complete with exceptions" if exceptions else "complete")
+    assert books["state"] == ("complete with exceptions" if exceptions else "proven")
     assert books["rejected"] == expected.rejected.total()
     assert (books["success"], books["failed"]) == (len(expected.records), len(expected.failed))
     assert books["source"] == books["rejected"] + books["success"] + books["failed"]

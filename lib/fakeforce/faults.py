@@ -44,9 +44,10 @@ CUTS = ("reset-before", "reset-during", "reset-after", "cut-answer")
 SLOW = ("slow", "stall")
 CALL_FAULTS = (*ANSWERS, *CUTS, *SLOW)
 ROW_FAULTS = ("lock-rows", "row-error")
+STORE_FAULTS = ("lose-rows", "alter-rows")
 JOB_FAULTS = ("fail-job", "stick-job", "retry-batch", "lose-batch", "fail-query", "stick-query")
 RESULT_FAULTS = ("drop-result",)
-KINDS = (*CALL_FAULTS, *ROW_FAULTS, *JOB_FAULTS, *RESULT_FAULTS)
+KINDS = (*CALL_FAULTS, *ROW_FAULTS, *STORE_FAULTS, *JOB_FAULTS, *RESULT_FAULTS)
 
 
 @dataclass
@@ -60,11 +61,12 @@ class Fault:
     ``stall`` reads the body's first bytes, waits as long, and cuts.
 
     Jobs of ``object``: ``lock-rows`` and ``row-error`` refuse ``rows`` rows of the next chunk with ``error``
-    (``CODE:message``); ``fail-job`` ends the next job with ``error`` after ``skip`` internal batches;
+    (``CODE:message``); ``lose-rows`` reports ``rows`` rows of the next chunk as written and forgets them, ``alter-rows``
+    stores ``value`` in their ``column`` instead of what was sent; ``fail-job`` ends the next job with ``error`` after ``skip`` internal batches;
     ``stick-job`` leaves it InProgress for ``delay`` seconds of the org's time (0: until it is aborted);
     ``fail-query`` and ``stick-query`` do the same to a query job; ``retry-batch`` makes one try of a batch fail as a whole (the 21st of a batch fails the job); ``lose-batch``
     drops an internal batch as an exhausted daily allocation does; ``drop-result`` leaves ``rows`` lines out of the next
-    result download whose kind (successful, failed, unprocessed) ``path`` is found in.
+    result download whose kind (successful, failed, unprocessed, query) ``path`` is found in.
     """
 
     kind: str
@@ -75,6 +77,8 @@ class Fault:
     skip: int = 0
     rows: int = 1
     error: str = ""
+    column: str = ""
+    value: str = ""
     retry_after: str = ""
     delay: float = 0.0
     rate: float = 1.0

@@ -13,6 +13,7 @@ import csv
 import json
 import random
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -23,13 +24,13 @@ from typing import Any, TypeVar
 from .clock import Clock, stamp
 from .csvtext import BATCH_ROWS, DELIMITERS, LINE_ENDS, Layout, Piece, quoted, read_piece, survey
 from .errors import ApiError, JobFailure, RowError, not_found
-from .faults import Faults
+from .faults import STORE_FAULTS, Faults
 from .jobs import INGEST, RUNNING, TERMINAL, Job, Jobs, choice
 from .records import CHUNK_ROWS, Change, Outcome, Rows, Writer, compile_writer, read_csv_rows, resolve_column
 from .schema import Field, Schema, SObject
 from .settings import Settings
 from .store import Store
-from .values import echo
+from .values import echo, parse_value
 from .worker import Worker
 
 OLDEST = 41  # version (Bulk API 2.0 guide: Create a Job)
@@ -451,6 +452,7 @@ class Ingest:
             change = Change(self.store, con, writer, stamp(self.clock.now()), self.user)
             change.locked = locked
             outcomes = change.apply(columns, errors)
+            self._strike_stored(con, writer, outcomes)
             if self.settings.row_locks:
                 self._locked[job["n"]] |= change.parents()
             refused = sum(1 for o in outcomes if o.error is not None)
@@ -471,6 +473,21 @@ class Ingest:
         code, _, message = (fault.error or text).partition(":")
         for at in range(min(fault.rows, count)):
             errors[at] = RowError(code, message)
+
+    def _strike_stored(self, con: sqlite3.Connection, writer: Writer, outcomes: list[Outcome]) -> None:
+        """Rows that are reported as written and are not, or not as they were sent."""
+        fault = self.faults.for_object(STORE_FAULTS, writer.obj.name)
+        if fault is None:
+            return
+        struck = [one.id for one in outcomes if one.error is None][: fault.rows]
+        if fault.kind == "lose-rows":
+            self.store.delete(con, writer.obj, struck, hard=True)
+            return
+        field = writer.obj.field(fault.column)
+        if field is None:
+            raise JobFailure("Unknown", f"fakeforce: fault alter-rows names no field: {fault.column!r}")
+        value, _ = parse_value(field, fault.value) if fault.value else (None, None)
+        self.store.update(con, writer.obj, [field.name], [(value, record) for record in struck])
 
 
 def _no_more_data(state: str) -> ApiError:

@@ -158,7 +158,9 @@ class Queries:
             )
         end = min(start + most, job["processed"])
         following = _locator(end, job["api_version"]) if end < job["processed"] else "null"
-        return Page(self._text(job, start, end), end - start, following)
+        fault = self.faults.for_result(job["object"], "query")
+        dropped = min(fault.rows, end - start) if fault else 0
+        return Page(self._text(job, start + dropped, end), end - start, following)
 
     def pages(self, job_id: str, version: str, locator: str | None) -> dict[str, Any]:
         """GET resultPages: up to five addresses (Bulk API 2.0 guide: Get Parallel Results for a Query Job)."""

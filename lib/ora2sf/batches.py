@@ -245,9 +245,18 @@ def encode(rows: pl.DataFrame) -> bytes:
 
 
 def read_batch(path: Path) -> pl.DataFrame:
-    """A staged file as text columns; an empty cell is null."""
-    with igzip.open(path, "rb") as stream:
-        return pl.read_csv(stream.read(), infer_schema=False)
+    """A staged file as text columns; an empty cell is null.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    try:
+        with igzip.open(path, "rb") as stream:
+            return pl.read_csv(stream.read(), infer_schema=False)
+    except _DAMAGED as error:
+        raise RunFolderError(
+            f"{path} is damaged: {error}.", "Restore it from a backup, or extract again with a new run_id."
+        ) from None
 
 
 def read_staged(folder: Path, batch: Batch) -> pl.DataFrame:
@@ -367,6 +376,20 @@ def count_results(path: Path) -> ResultCount:
         created = (pl.col("sf__Created") == "true").sum()
     rows, made = lines.select(pl.len(), created.alias("created")).collect().row(0)
     return ResultCount(int(rows), int(made))
+
+
+def read_result(path: Path, key: str) -> pl.DataFrame:
+    """A result file's keys, and whether Salesforce created the record: ``key``, ``created``; none if the file is empty.
+
+    The key is empty where Salesforce could not read the sent file, whose headers then lack it.
+    """
+    if path.stat().st_size == 0:
+        return pl.DataFrame(schema={"key": pl.String, "created": pl.Boolean})
+    lines = pl.scan_csv(path, infer_schema=False)
+    names = lines.collect_schema().names()
+    text = pl.col(key).fill_null("") if key in names else pl.lit("")
+    created = pl.col("sf__Created") == "true" if "sf__Created" in names else pl.lit(value=False)
+    return lines.select(text.alias("key"), created.fill_null(value=False).alias("created")).collect()
 
 
 class RejectedFile:

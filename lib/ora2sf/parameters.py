@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ora2sf.equality import RULES, How
 from ora2sf.errors import ParameterError
 from ora2sf.tables import (
     DEFAULT_BATCH_SIZE,
@@ -40,6 +41,8 @@ _TEXTS = (
     "external_ref",
     "sf_object",
     "external_id_field",
+    "compare",
+    "compare_rules",
 )
 #: What IPython itself keeps among the names of a notebook.
 _IPYTHON = {"In", "Out"}
@@ -68,6 +71,14 @@ class Parameters(BaseModel):
     profile: Literal["full", "counts"] = "full"
     reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=90)
     small_set: int = Field(default=DEFAULT_SMALL_SET, ge=0, le=MOST_SMALL_SET)
+    compare: str = "full"
+    compare_rules: str = ", ".join(RULES)
+    compare_memory_mb: int = Field(default=512, ge=256)
+
+    @property
+    def how(self) -> How:
+        """How 03 compares the staged rows with the org."""
+        return How.read(self.compare, self.compare_rules, self.compare_memory_mb)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:
@@ -89,6 +100,7 @@ def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters,
     _check_names(given)
     config = TableConfig.load(str(_setting("table", given, None)), tables)
     parameters = _resolve(given, config)
+    _ = parameters.how  # a wrong word is refused before anything is begun
     return parameters, _overridden(config, parameters), set(given)
 
 

@@ -25,7 +25,14 @@ from ora2sf.results import (
 )
 
 Verdict = Literal[
-    "complete", "complete with exceptions", "incomplete", "all rejected", "nothing to do", "does not balance"
+    "proven",
+    "complete",
+    "complete with exceptions",
+    "incomplete",
+    "all rejected",
+    "nothing to do",
+    "does not reconcile",
+    "does not balance",
 ]
 
 

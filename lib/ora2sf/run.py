@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ora2sf import data_check, preflight, reconcile, rounds
+from ora2sf import compare as comparison
+from ora2sf import comparison_report, data_check, preflight, reconcile, rounds
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
@@ -33,6 +34,7 @@ from ora2sf.errors import (
     PreflightError,
     RunFolderError,
     SourceError,
+    TargetError,
     TransientError,
 )
 from ora2sf.fields import AnyField, LookupField
@@ -43,6 +45,7 @@ from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import (
+    BulkQuery,
     JobEnd,
     SalesforceBulkLoader,
     SalesforceClient,
@@ -57,11 +60,13 @@ _MOST_EXAMPLES = 20
 Way = Literal["collections", "jobs"]
 Step = Literal["01_extract", "02_upload", "03_reconcile"]
 _TONES: dict[reconcile.Verdict, Tone] = {
+    "proven": "good",
     "complete": "good",
     "complete with exceptions": "warning",
     "nothing to do": "warning",
     "incomplete": "warning",
     "all rejected": "bad",
+    "does not reconcile": "bad",
     "does not balance": "bad",
 }
 
@@ -97,6 +102,7 @@ class Run:
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self._balance: reconcile.Balance | None = None
+        self._compared: comparison.Found | None = None
         self._sample: extraction_step.Sample | None = None
         self._invocation: int | None = None
         try:
@@ -868,31 +874,57 @@ class Run:
                 "warning",
             )
 
+    def compare(self) -> Shown:
+        """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
+        with self._guarded(), self._alone():
+            p = self.parameters
+            given = comparison.Given(
+                self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
+                self._target, self._exact_lookups,
+            )  # fmt: skip
+            uploads, patience = p.max_concurrent_uploads, p.job_timeout
+            bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
+            with progress(f"read back {self.config.object}", "rows") as bar, _or_less():
+                found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
+            told = found.as_json()
+            self.ledger.record("comparison", json.dumps(told))
+            self._write("comparison.json", {"compared": _now(), **told})
+            self._log("compared", **told)
+            return comparison_report.shown(found)
+
+    def totals(self) -> Shown:
+        """COUNT, SUM, MIN and MAX of every number, date and datetime, on both sides."""
+        return comparison_report.totals(self._compared)
+
     def verdict(self) -> Shown:
         """The verdict; also in the status record, in ``status.json`` and recorded in the notebook.
 
         Raises:
-            BalanceError: the books do not balance.
+            BalanceError: the books do not balance, or the org does not hold what they say.
         """
         with self._guarded(), self._alone():
-            books = self._balance or self._books()
-            glue("balance", _numbers(books) | {"verdict": books.verdict})
-            if books.verdict == "does not balance":
-                wrong = "; ".join(
-                    f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds
-                )
+            books, found = self._balance or self._books(), self._compared
+            verdict = _verdict(books, found)
+            glue("balance", _numbers(books) | {"verdict": verdict})
+            if found:
+                glue("comparison", found.as_json())
+            if verdict in {"does not balance", "does not reconcile"}:
+                if verdict == "does not reconcile" and self.ledger.attempts():
+                    self._update_status("In Progress")
                 raise BalanceError(
-                    f"The books of run {self.parameters.run_id}, table {self.config.table} do not balance: {wrong}.",
+                    f"The {'books' if verdict == 'does not balance' else 'rows'} of run {self.parameters.run_id}, "
+                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(_wrong(books, found))}.",
                     "Run 02_upload again with the same run_id, then 03_reconcile: rows of unknown outcome are looked up."
                     if books.unknown and rounds.due(self.ledger, self._rounds)
                     else f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
                 )
             self._close_status(books)
-            self._note(books.verdict, **_numbers(books))
+            self._note(verdict, **_numbers(books))
             where = f"Result files and rejected rows: {self.logs}"
+            said = f" {comparison_report.sentence(found)}" if found else ""
             return Shown(
-                f"Verdict: {books.verdict}. {_summary(books)}{self._left_out(books)}\n{where}",
-                tone=_TONES[books.verdict],
+                f"Verdict: {verdict}. {_summary(books)}{self._left_out(books)}{said}\n{where}",
+                tone=_TONES[verdict],
             )
 
     def _close_status(self, books: reconcile.Balance) -> None:
@@ -1016,6 +1048,37 @@ def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:
     first, *others = finding.examples[:_MOST_EXAMPLES] or ("",)
     yield {"field": finding.field, "what": finding.what, "rows": finding.rows, "such as": first}
     yield from ({"such as": example} for example in others)
+
+
+@contextmanager
+def _or_less() -> Iterator[None]:
+    """An org that refuses to be read back does not keep the books from their verdict."""
+    try:
+        yield
+    except NotFoundError:
+        raise
+    except TargetError as error:
+        step = (
+            f"{error.next_step} With compare = counts, 03_reconcile comes to the verdict of the books alone."
+        )
+        raise TargetError(error.what, step, status=error.status, error_code=error.error_code) from None
+
+
+def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconcile.Verdict:
+    """What the books say, and what the org itself says where it was asked."""
+    if found is None or books.verdict == "does not balance":
+        return books.verdict
+    if found.contradicted:
+        return "does not reconcile"
+    return "proven" if books.verdict == "complete" and found.proven else books.verdict
+
+
+def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
+    wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
+    if found is None:
+        return wrong
+    unequal = [f"{line.field}: the totals differ" for line in found.lines if line.differs]
+    return wrong + (found.examples or unequal)  # one missing row makes every total differ
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:

@@ -131,18 +131,20 @@ def _print(run_id: str, folder: Path, resume: str) -> int:
     """Prints the books; 0 if they are complete."""
     import scrapbook
 
-    books = scrapbook.read_notebook(str(folder / "03_reconcile.ipynb")).scraps["balance"].data
-    complete = str(books["verdict"]).startswith("complete")
+    scraps = scrapbook.read_notebook(str(folder / "03_reconcile.ipynb")).scraps
+    books = scraps["balance"].data
+    complete = str(books["verdict"]).startswith(("proven", "complete"))
     words = "The books balance." if complete else "Read the notebook before you go on."
     print(f"\nRun {run_id}, table {TABLE}: {books['verdict']}. {words}\n")
-    for name, number, meaning in _lines(books):
+    compared = scraps["comparison"].data if "comparison" in scraps else {}
+    for name, number, meaning in _lines(books, compared):
         print(f"  {name:<11}{count(number):>9}  {meaning}")
     where = os.path.relpath(folder)
     print(f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     {resume}")
     return 0 if complete else 1
 
 
-def _lines(books: dict[str, Any]) -> Iterator[tuple[str, int | None, str]]:
+def _lines(books: dict[str, Any], compared: dict[str, Any]) -> Iterator[tuple[str, int | None, str]]:
     yield "source", books["source"], "rows of the join in Oracle (COUNT)"
     yield "staged", books["staged"], "converted and written to batches"
     yield "rejected", books["rejected"], "refused before upload, each with its reason"
@@ -151,6 +153,9 @@ def _lines(books: dict[str, Any]) -> Iterator[tuple[str, int | None, str]]:
     yield "failed", books["failed"], "refused by Salesforce, each with its error"
     before = count(books["target_before"])
     yield "target", books["target_after"], f"COUNT in Salesforce; {before} before this run"
+    if compared.get("mode") == "full":
+        equal = compared["looked_at"] - compared["missing"] - compared["different"]
+        yield "equal", equal, "read back from Salesforce, the same in every value"
 
 
 if __name__ == "__main__":

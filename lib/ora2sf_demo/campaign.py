@@ -19,7 +19,7 @@ _COLUMNS = (
     ("successful", "success"),
     ("failed", "failed"),
 )
-_GOOD = ("complete", "complete with exceptions", "nothing to do")
+_GOOD = ("proven", "complete", "complete with exceptions", "nothing to do")
 
 
 def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: str = "") -> int:

@@ -79,6 +79,32 @@ def test_a_lost_batch_leaves_its_rows_in_no_file(org, client):
     assert [client.table(job, kind) for kind in ("successful", "failed", "unprocessed")] == [[], [], []]
 
 
+def test_rows_can_be_reported_as_written_and_be_gone(org, client):
+    org.faults.add("lose-rows", object="Product2", rows=2)
+    job, info = client.load(DATA)
+    told = {row["sf__Id"] for row in client.table(job, "successful")}
+    assert (len(told), info["numberRecordsFailed"]) == (400, 0)
+    assert len(told - {row["Id"] for row in org.rows("Product2")}) == 2
+
+
+def test_rows_can_hold_another_value_than_the_one_that_was_sent(org, client):
+    org.faults.add("alter-rows", object="Product2", column="Name", value="other")
+    org.faults.add("alter-rows", object="Product2", column="nope", value="x")
+    job, info = client.load(DATA)
+    assert len(client.table(job, "successful")) == 200
+    assert [row["Name"] for row in org.rows("Product2")].count("other") == 1
+    assert (info["state"], "nope" in info["errorMessage"]) == ("Failed", True)
+
+
+def test_a_page_of_a_query_can_lack_lines_that_its_header_counts(org, client):
+    client.load(DATA)
+    job, _ = client.bulk_query("SELECT ProductCode FROM Product2")
+    org.faults.add("drop-result", path="query", rows=3)
+    page = client.query_page(job)
+    assert (page.headers["Sforce-NumberOfRecords"], page.text.count("\n")) == ("400", 398)
+    assert client.query_page(job).text.count("\n") == 401
+
+
 def test_faults_settings_clock_and_tokens_can_be_steered_over_http(org, client):
     def admin(path, /, **body):
         return client.http.post(f"{org.url}/fakeforce/{path}", json=body, timeout=10)

@@ -128,9 +128,9 @@ def test_many_keys_are_asked_for_in_addresses_that_salesforce_takes(client, prod
     addresses = []
     read = client.read
 
-    def noted(path: str, params: dict[str, str] | None = None) -> Any:
+    def noted(path: str, params: dict[str, str] | None = None, **given: Any) -> Any:
         addresses.append(len(urlencode(params or {})))
-        return read(path, params)
+        return read(path, params, **given)
 
     monkeypatch.setattr(client, "read", noted)
     assert list(client.existing("Product2", "ProductCode", asked)) == ["P1"]
@@ -142,7 +142,7 @@ def test_every_page_of_the_answer_is_read(client, connect, monkeypatch):
     pages = [{"records": [{"F": "a"}], "done": False, "nextRecordsUrl": "/services/data/v66.0/query/x-1"},
              {"records": [{"F": "b"}], "done": True}]  # fmt: skip
     asked: list[str] = []
-    monkeypatch.setattr(client, "read", lambda path, params=None: asked.append(path) or pages.pop(0))
+    monkeypatch.setattr(client, "read", lambda path, params=None, **_: asked.append(path) or pages.pop(0))
     assert list(client.existing("O", "F", ["a", "b"])) == ["a", "b"]
     assert asked == ["/query", "/services/data/v66.0/query/x-1"]
 

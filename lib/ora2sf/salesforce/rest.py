@@ -7,8 +7,9 @@ import email.utils
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -141,19 +142,22 @@ class SalesforceClient:
 
         return self.retrying()(once) if repeat else once()
 
-    def read(self, path: str, params: dict[str, str] | None = None) -> Any:
+    def read(self, path: str, params: dict[str, str] | None = None, *, exact: bool = False) -> Any:
         """The JSON that a GET answers.
+
+        Args:
+            exact: numbers become decimals, digit for digit.
 
         Raises:
             TargetError: the answer is something else, such as the page of a proxy.
         """
-        return self.parsed(self.send("GET", path, params=params))
+        return self.parsed(self.send("GET", path, params=params), exact=exact)
 
     @staticmethod
-    def parsed(answer: requests.Response) -> Any:
+    def parsed(answer: requests.Response, *, exact: bool = False) -> Any:
         """The JSON of an answer; see :meth:`read`."""
         try:
-            return answer.json()
+            return answer.json(parse_float=Decimal, parse_int=Decimal) if exact else answer.json()
         except ValueError:
             kind = answer.headers.get("Content-Type", "unknown type")
             raise TargetError(
@@ -281,25 +285,35 @@ class SalesforceClient:
         Args:
             since: of records that were created then or later (UTC, whole seconds) alone.
         """
-        yield from (str(record[field]) for record in self._having(sobject, field, field, values, since))
+        yield from (str(record[field]) for record in self.records(sobject, [field], field, values, since))
 
     def ids(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Value, as the org writes it, and Id of the records whose field has one of the values."""
-        found = self._having(sobject, f"Id,{field}", field, values)
+        found = self.records(sobject, ["Id", field], field, values)
         yield from ((str(record[field]), str(record["Id"])) for record in found)
 
-    def _having(
-        self, sobject: str, wanted: str, field: str, values: Iterable[str], since: dt.datetime | None = None
+    def records(
+        self,
+        sobject: str,
+        fields: Sequence[str],
+        field: str,
+        values: Iterable[str],
+        since: dt.datetime | None = None,
     ) -> Iterator[dict[str, Any]]:
+        """Those records whose ``field`` has one of the values; numbers as decimals, fields of a parent in a dict of theirs."""
         created = f"CreatedDate >= {since:%Y-%m-%dT%H:%M:%SZ} AND " if since else ""
-        begin = f"SELECT {wanted} FROM {sobject} WHERE {created}{field} IN ("
+        begin = f"SELECT {','.join(fields)} FROM {sobject} WHERE {created}{field} IN ("
         for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
-            page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
-            while True:
-                yield from page["records"]
-                if page["done"]:
-                    break
-                page = self.read(page["nextRecordsUrl"])
+            yield from self.query(f"{begin}{','.join(listed)})")
+
+    def query(self, soql: str) -> Iterator[dict[str, Any]]:
+        """The records of a SOQL query, page after page; numbers as decimals."""
+        page = self.read("/query", {"q": soql}, exact=True)
+        while True:
+            yield from page["records"]
+            if page["done"]:
+                break
+            page = self.read(page["nextRecordsUrl"], exact=True)
 
 
 def soql_text(value: str) -> str:
