@@ -14,7 +14,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ora2sf.errors import ParameterError
-from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
+from ora2sf.tables import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_JOB_TIMEOUT,
+    DEFAULT_ROUNDS,
+    MAX_BATCH_SIZE,
+    TABLE_NAME,
+    TableConfig,
+)
 
 #: Percent of each daily limit of the org that a run leaves to others.
 DEFAULT_RESERVE = 10
@@ -23,8 +30,6 @@ DEFAULT_RESERVE = 10
 DEFAULT_SMALL_SET, MOST_SMALL_SET = 200, 2_000
 #: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
 DEFAULT_PARENTS_ASKED = 20_000
-#: How often rows that failed for a passing reason are sent again.
-DEFAULT_ROUNDS = 3
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _TEXTS = (
     "run_id",

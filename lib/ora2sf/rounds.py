@@ -22,6 +22,7 @@ from ora2sf.batches import BatchWriter, read_staged
 from ora2sf.identify import ids
 from ora2sf.ledger import Attempt, Batch, Ledger, Lookup, Sifted
 from ora2sf.salesforce import SalesforceBulkLoader, reasons
+from ora2sf.tables import DEFAULT_ROUNDS
 
 #: Rows in a batch of the first, second, … round that sends again: one internal batch at most, then fewer and fewer.
 _SIZES = (10_000, 2_000, 400)
@@ -39,7 +40,7 @@ class Rounds:
         parent: the column of the parent, whose rows stay in one batch.
     """
 
-    most: int = 3
+    most: int = DEFAULT_ROUNDS
     pause: float = 5.0
     parent: str | None = None
 
