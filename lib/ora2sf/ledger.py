@@ -9,6 +9,8 @@ No row data, no secret.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -67,6 +69,8 @@ CREATE TABLE result (
 PRAGMA user_version = {version};
 """
 _VERSION = 1
+#: The tables that change with every look, and that :meth:`Ledger.digest` leaves out.
+_NOTES = frozenset({"setting", "step", "claim", "use"})
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,17 @@ class Extraction:
     rows_staged: int
     rows_rejected: int
     consistency: str
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One opening of a notebook; ``ended`` and ``outcome`` are those of its last call, None if no call came back."""
+
+    id: int
+    name: str
+    started: str
+    ended: str | None
+    outcome: str | None
 
 
 class Ledger:
@@ -217,6 +232,10 @@ class Ledger:
         """Records how an invocation ended."""
         with self._transaction() as db:
             db.execute("UPDATE step SET ended = ?, outcome = ? WHERE id = ?", (_now(), outcome, step))
+
+    def steps(self) -> list[Invocation]:
+        """Every invocation, oldest first."""
+        return [Invocation(**row) for row in map(dict, self._rows("SELECT * FROM step ORDER BY id"))]
 
     # extraction
 
@@ -346,6 +365,16 @@ class Ledger:
     def results(self) -> list[Result]:
         """All result files, by attempt."""
         return [Result(*row) for row in self._rows("SELECT * FROM result ORDER BY attempt, kind")]
+
+    def digest(self) -> str:
+        """SHA-256 of all that says what was read, staged, sent and answered; notes of later looks do not change it."""
+        content = hashlib.sha256()
+        for (table,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+            if table in _NOTES:
+                continue
+            for row in self._rows(f"SELECT * FROM {table} ORDER BY rowid"):
+                content.update(json.dumps([table, *row], ensure_ascii=False).encode())
+        return content.hexdigest()
 
     def times(self) -> dict[int, dict[str, str]]:
         """Attempt → state → when it was reached (UTC)."""

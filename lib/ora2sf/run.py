@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ora2sf import data_check, preflight, reconcile
+from ora2sf import data_check, evidence, preflight, reconcile, slice_report
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
@@ -31,12 +31,14 @@ from ora2sf.errors import (
     RunFolderError,
     SourceError,
     TransientError,
+    exit_of,
 )
 from ora2sf.fields import AnyField, LookupField
 from ora2sf.keys import duplicates_across, key_files
 from ora2sf.ledger import Attempt, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
+from ora2sf.process import this_process
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
@@ -90,6 +92,8 @@ class Run:
         self._balance: reconcile.Balance | None = None
         self._sample: extraction_step.Sample | None = None
         self._invocation = self.ledger.start_step(step)
+        slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), root)
+        self.ledger.record("shared_target", config.shared_target)
         self._note("started")
 
     def _settle(self) -> None:
@@ -174,6 +178,13 @@ class Run:
         """Signs in before the long read, and shows org, user and API limits."""
         with self._guarded():
             user, limits = self.client.user(), self.client.limits()
+            slice_report.note_server(
+                self.ledger,
+                salesforce_url=self.client.instance_url,
+                salesforce_org=str(user.get("organization_id", "")),
+                salesforce_user=str(user.get("preferred_username", "")),
+                salesforce_api=self.client.api_version,
+            )
             names = ("DailyApiRequests", "DailyBulkApiBatches", "DataStorageMB")
             rows = [
                 {"limit": n, "allowed": limits[n]["Max"], "left": limits[n]["Remaining"]}
@@ -187,6 +198,9 @@ class Run:
         """Signs in to the source and shows where."""
         with self._guarded():
             info = self.source.info()
+            slice_report.note_server(
+                self.ledger, oracle_version=info.version, oracle_service=info.service, oracle_user=info.user
+            )
             return Shown(f"Signed in to Oracle {info.version} at {info.service} as {info.user}.")
 
     # 01
@@ -290,6 +304,7 @@ class Run:
                 how = ""
             else:
                 how = " Nothing was read again: this run was already extracted."
+                self._note("extracted")
             batches = self.ledger.batches()
             rows = [
                 {"rows": "in the source (COUNT)", "number": done.source_count},
@@ -578,6 +593,7 @@ class Run:
             plans = upload_step.plan(self.ledger, self.parameters.start_batch)
             todo = [one for one in plans if one.todo in {"send", "follow", "collect"}]
             if not todo:
+                self._note("uploaded", rows=0)
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
@@ -720,7 +736,7 @@ class Run:
     def failures(self) -> Shown:
         """Failed rows by error, with one example each."""
         with self._guarded():
-            found = reconcile.failures(self.ledger, self.logs, self.config.external_id_field)
+            found = self._failures()
             total = int(found["rows"].sum() or 0)
             if not total:
                 return Shown("Salesforce refused no row.", tone="good")
@@ -730,8 +746,11 @@ class Run:
                 "warning",
             )
 
+    def _failures(self) -> pl.DataFrame:
+        return reconcile.failures(self.ledger, self.logs, self.config.external_id_field)
+
     def verdict(self) -> Shown:
-        """The verdict; also in the status record, in ``status.json`` and recorded in the notebook.
+        """The verdict; also in the report, in the status record, in ``status.json`` and recorded in the notebook.
 
         Raises:
             BalanceError: the books do not balance.
@@ -739,6 +758,10 @@ class Run:
         with self._guarded():
             books = self._balance or self._books()
             glue("balance", _numbers(books) | {"verdict": books.verdict})
+            slice_report.note_verdict(self.ledger, books.verdict)
+            report = slice_report.write(
+                self.folder, self.ledger, slice_report.Result(books, self._failures(), books.verdict)
+            )
             if books.verdict == "does not balance":
                 wrong = "; ".join(
                     f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds
@@ -749,7 +772,10 @@ class Run:
                 )
             self._close_status(books)
             self._note(books.verdict, **_numbers(books))
-            where = f"Result files and rejected rows: {self.logs}"
+            where = (
+                f"Report: {self.folder / evidence.HTML}, with the checksums of {len(report.files.entries):,} files\n"
+                f"Result files and rejected rows: {self.logs}"
+            )
             return Shown(f"Verdict: {books.verdict}. {_summary(books)}\n{where}", tone=_TONES[books.verdict])
 
     def _close_status(self, books: reconcile.Balance) -> None:
@@ -793,14 +819,15 @@ class Run:
             what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
             with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
                 self.ledger.end_step(self._invocation, f"{type(error).__name__}: {what}")
-                self._note("stopped, can be resumed" if transient else "failed", error=what)
+                state = "stopped, can be resumed" if transient else "failed"
+                self._note(state, error=what, exit=exit_of(type(error).__name__))
             raise
         self.ledger.end_step(self._invocation, "ok")
 
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table,
-                                    "step": self.step, "state": state, "at": _now(), **details})  # fmt: skip
+                                    "step": self.step, "state": state, "at": _now(), "process": this_process(), **details})  # fmt: skip
         self._log(state, **details)
 
     def _log(self, event: str, **details: object) -> None:
