@@ -143,9 +143,17 @@ def _report(options: argparse.Namespace) -> int:
     from ora2sf.slice_report import rebuild
     from ora2sf.standing import slices
 
-    made = [(folder / HTML, rebuild(folder)) for folder in slices(options.folder)]
-    _print_columns((str(path), one.verdict.verdict) for path, one in made)
-    return worst([Exit(one.verdict.exit) for _, one in made])
+    codes: list[Exit] = []
+    for folder in slices(options.folder):
+        try:
+            made = rebuild(folder).verdict
+        except Ora2sfError as error:  # the others have a report all the same
+            print(error, file=sys.stderr)
+            codes.append(error.exit)
+        else:
+            print(f"{folder / HTML}  {made.verdict}")
+            codes.append(Exit(made.exit))
+    return worst(codes)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -111,8 +111,12 @@ def _bar(node: _Node) -> Iterator[str]:
     x, colour = _COLUMNS[node.column], _COLOURS[node.name]
     yield f'<rect x="{x}" y="{node.y:.1f}" width="{_BAR}" height="{node.height:.1f}" fill="{colour}"/>'
     middle = node.y + max(node.height, _LABEL - 4) / 2
-    yield _text(x + _BAR + 5, middle - 2, f"{node.rows:,}", weight="600")
+    number = f"{node.rows:,}"
+    size = 13 if len(number) <= 9 else 11  # so that hundreds of millions end before the next bar
+    yield '<g stroke="#fff" stroke-width="2.5" stroke-opacity=".6" paint-order="stroke">'
+    yield _text(x + _BAR + 5, middle - 2, number, weight="600", size=size)
     yield _text(x + _BAR + 5, middle + 11, node.name, colour=_MUTED, size=11)
+    yield "</g>"
 
 
 # rates
@@ -135,7 +139,7 @@ def rates(jobs: Sequence[Job]) -> Markup:
             f'fill="{_COLOURS["staged"]}"><title>{label}: {rate:,.0f} rows/s</title></rect>'
         )
     ends = ((bars[0][0], _LEFT + step / 2), (bars[-1][0], _WIDTH - 4 - step / 2))
-    shapes += [_axis_label(x, _BASE + 13, label) for label, x in ends[: len(bars)]]
+    shapes += [_axis_label(x, _BASE + 15, label) for label, x in ends[: len(bars)]]
     return _svg(_BASE + 22, f"Rows per second of {len(timed)} jobs", shapes)
 
 
