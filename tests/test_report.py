@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import re
@@ -285,6 +286,26 @@ def test_a_report_made_anew_of_a_changed_result_file_does_not_call_the_load_comp
     path.write_bytes(path.read_bytes().replace(b'"true"', b'"tRue"', 1))
     assert command("report", folder) == Exit.NOT_RECONCILED
     assert report(folder)["verdict"]["verdict"] == "does not balance"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: gzip.compress(text.replace(b"Thai", b"thai", 1)),
+        lambda text: gzip.compress(text + text.splitlines(keepends=True)[-1]),
+        lambda text: gzip.compress(text)[:-20],
+    ],
+    ids=["a letter", "a line more", "cut off"],
+)
+def test_no_report_is_made_anew_of_a_changed_staged_file(
+    folder: Path, change: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next((folder / "salesforce/data").glob("*_00002.csv.gz"))
+    before = (folder / "report.json").read_bytes()
+    path.write_bytes(change(gzip.decompress(path.read_bytes())))
+    assert command("report", folder) == Exit.NOT_RECONCILED
+    assert f"1 staged file(s) do not hold what was staged: {path.name}." in capsys.readouterr().err
+    assert (folder / "report.json").read_bytes() == before
 
 
 def test_before_03_and_after_another_job_no_verdict_stands(

@@ -48,7 +48,6 @@ VERDICTS: dict[str, Exit] = {
     "proven": Exit.COMPLETE,
     "nothing to do": Exit.COMPLETE,
     "complete with exceptions": Exit.ROWS_FAILED,
-    "proven with exceptions": Exit.ROWS_FAILED,
     "all rejected": Exit.ROWS_FAILED,
     "incomplete": Exit.INTERRUPTED,
     "does not balance": Exit.NOT_RECONCILED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import itertools
 import json
 import math
@@ -15,8 +16,9 @@ import polars as pl
 
 from ora2sf import evidence, reconcile, report_page
 from ora2sf import report_model as model
+from ora2sf.batches import PlainText
 from ora2sf.connections import known_secrets
-from ora2sf.errors import VERDICTS, ConnectionFieldError, Exit, RunFolderError
+from ora2sf.errors import VERDICTS, BalanceError, ConnectionFieldError, Exit, RunFolderError
 from ora2sf.evidence import COMPARISON, HTML, JSON, LEDGER
 from ora2sf.ledger import Attempt, Batch, Extraction, Invocation, Ledger
 from ora2sf.meanings import meaning
@@ -25,6 +27,7 @@ from ora2sf.provenance import UNKNOWN, commit, versions
 from ora2sf.redaction import Redactor
 
 NOT_RECONCILED = "not reconciled"
+_MOST_NAMED = 5
 #: Bulk API 2.0 works through a job in pieces of so many rows, and each counts (Bulk API 2.0 guide: How Requests Are Processed).
 _PIECE_ROWS = 10_000
 _SENTENCES = {
@@ -117,6 +120,7 @@ def rebuild(folder: Path) -> model.Report:
 
     Raises:
         RunFolderError: there is no ledger, nothing was extracted, or a file of the books is gone.
+        BalanceError: a staged file was changed; no report is made of it.
     """
     if not (folder / LEDGER).is_file():
         raise RunFolderError(f"{folder} holds no {LEDGER}.", "Name the folder of a slice.")
@@ -125,17 +129,44 @@ def rebuild(folder: Path) -> model.Report:
 
 
 def _recount(folder: Path, ledger: Ledger) -> Result:
-    logs, key = folder / "salesforce" / "logs", ledger.setting("external_id_field") or ""
+    data, logs = folder / "salesforce" / "data", folder / "salesforce" / "logs"
+    key = ledger.setting("external_id_field") or ""
+    _check_staged(folder, data, ledger)
     before, after = ledger.setting("target_before"), ledger.setting("target_after")
     books = reconcile.balance(
         _extraction(ledger, folder),
-        reconcile.outcomes(ledger, folder / "salesforce" / "data", logs, key),
+        reconcile.outcomes(ledger, data, logs, key),
         logs / f"{ledger.setting('table')}_rejected.csv",
         target_before=int(before) if before else None,
         target_after=int(after) if after else None,
         shared_target=ledger.setting("shared_target") == "True",
     )
     return Result(books, reconcile.failures(ledger, logs, key), _verdict_now(ledger, books))
+
+
+def _check_staged(folder: Path, data: Path, ledger: Ledger) -> None:
+    altered = [batch.file for batch in _batches(ledger).values() if _is_altered(data, batch)]
+    if altered:
+        raise BalanceError(
+            f"{folder}: {len(altered)} staged file(s) do not hold what was staged: {', '.join(altered[:_MOST_NAMED])}.",
+            "No report is made of changed files. Restore them from a backup, or keep the folder for the investigation.",
+        )
+
+
+def _is_altered(data: Path, batch: Batch) -> bool:
+    """Whether a staged file is there and does not hold what was staged."""
+    if not (data / batch.file).is_file():
+        return False  # the books name it
+    found = hashlib.sha256()
+    text = PlainText(data / batch.file, batch.bytes)
+    try:
+        for block in text:
+            found.update(block)
+    except RunFolderError:
+        return True
+    finally:
+        text.close()
+    return found.hexdigest() != batch.sha256
 
 
 def _verdict_now(ledger: Ledger, books: reconcile.Balance) -> str:

@@ -143,3 +143,10 @@ def test_no_error_ends_a_command_as_if_all_were_well() -> None:
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Ora2sfError)]
     assert len(kinds) > 15
     assert all(one.exit not in {Exit.COMPLETE, Exit.ROWS_FAILED} for one in kinds)
+
+
+def test_the_documentation_lists_every_exit_code_with_its_verdicts() -> None:
+    text = (Path(__file__).parents[2] / "docs/report.md").read_text(encoding="utf-8")
+    for code in Exit:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {code.value} |")]
+        assert all(f"`{verdict}`" in line for verdict, ends in VERDICTS.items() if ends == code)
