@@ -349,12 +349,13 @@ def test_a_comparison_is_part_of_the_report(folder: Path) -> None:
     noted = {
         "compared": "2026-01-02T03:04:05.678Z", "mode": "full", "proven": False, "contradicted": True, "expected": 5,
         "looked_at": 5, "missing": 1, "extra": 0, "different": 1, "different_values": 2, "by_field": {"Price__c": 2},
-        "explained": {"trimming": 4}, "skipped": {}, "files": {"Product2_missing.csv": {"rows": 1}}, "job_id": "750x",
+        "explained": {"trimming": 4}, "skipped": {}, "files": {"Product2_missing.csv": {"rows": 1}, "Product2_extra.csv": {"rows": 0}}, "job_id": "750x",
         "lines": [{"field": "Price__c", "staged": total, "target": total | {"sum": "1.40"}, "differs": True}],
     }  # fmt: skip
     (folder / "comparison.json").write_text(json.dumps(noted))
     command("report", folder)
     assert report(folder)["comparison"]["aggregates"][0]["equal"] is False
+    assert report(folder)["comparison"]["files"] == ["Product2_missing.csv"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Salesforce does not hold what was sent." in page
     assert "1.50" in page

@@ -144,7 +144,7 @@ def _report(options: argparse.Namespace) -> int:
     from ora2sf.standing import slices
 
     codes: list[Exit] = []
-    for folder in slices(options.folder):
+    for folder in slices(options.folder).values():
         try:
             made = rebuild(folder).verdict
         except Ora2sfError as error:  # the others have a report all the same
@@ -160,7 +160,7 @@ def _verify(options: argparse.Namespace) -> int:
     from ora2sf.evidence import verify
     from ora2sf.standing import slices
 
-    found = {one.relative_to(options.folder).as_posix(): verify(one) for one in slices(options.folder)}
+    found = {name: verify(folder) for name, folder in slices(options.folder).items()}
     kinds = ("missing", "changed", "extra")
     lines = [
         (name, f"{one.files:,}", *(str(sum(p == kind for p in one.problems.values())) for kind in kinds))
@@ -169,7 +169,7 @@ def _verify(options: argparse.Namespace) -> int:
     _print_columns([("slice", "files", *kinds), *lines])
     for name, one in found.items():
         for path, problem in one.problems.items():
-            print(f"{problem:<8} {path if name == '.' else f'{name}/{path}'}")
+            print(f"{problem:<8} {name}/{path}")
     bad = sum(bool(one.problems) for one in found.values())
     print(
         f"{_number(bad, 'slice')} of {len(found)} differ from their reports."

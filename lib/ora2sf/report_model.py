@@ -102,7 +102,7 @@ class Comparison(_Part):
     explained: dict[str, int] = _said("why values count as equal though not the same text, to values")
     skipped: dict[str, str] = _said("field to why it was not compared")
     examples: list[str] = _said("the first differences, in words")
-    files: list[str] = _said("where all differences stand")
+    files: list[str] = _said("lists of all of them, in salesforce/logs/; those without a line are left out")
     aggregates: list[Aggregate]
 
 

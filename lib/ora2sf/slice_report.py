@@ -237,10 +237,13 @@ def _comparison(folder: Path) -> model.Comparison | None:
     try:
         noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         same = {name: noted[name] for name in model.Comparison.model_fields if name in noted}
-        own = {"made": noted["compared"], "files": sorted(noted["files"])}
+        own = {
+            "made": noted["compared"],
+            "files": sorted(name for name, facts in noted["files"].items() if facts["rows"]),
+        }
         lines = [_aggregate(line) for line in noted.get("lines", [])]
         return model.Comparison.model_validate({"examples": []} | same | own | {"aggregates": lines})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(
             f"{path} is not what a comparison writes ({type(error).__name__}).", "Run 03_reconcile again."
         ) from None

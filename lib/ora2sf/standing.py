@@ -23,7 +23,7 @@ class Standing:
     """Where one slice stands.
 
     Attributes:
-        slice: its folder, below the folder that was asked for.
+        slice: its name: the table, and the window if there is one.
         step: the notebook that ran last, or runs.
         state: in words, and true at the time of asking.
         at: when that was noted (UTC).
@@ -39,13 +39,15 @@ class Standing:
     detail: str = ""
 
 
-def slices(folder: Path) -> list[Path]:
-    """The slices in a folder: itself, or a run's tables and their windows.
+def slices(folder: Path) -> dict[str, Path]:
+    """Name → folder of the slices in a folder: itself, or a run's tables and their windows.
 
     Raises:
         RunFolderError: there are none.
     """
-    found = [folder] if _is_slice(folder) else sorted(filter(_is_slice, _below(folder)))
+    if _is_slice(folder):
+        return {folder.resolve().name: folder}
+    found = {one.relative_to(folder).as_posix(): one for one in sorted(filter(_is_slice, _below(folder)))}
     if not found:
         raise RunFolderError(
             f"{folder} is not the folder of a slice or of a run.",
@@ -69,10 +71,10 @@ def standings(folder: Path) -> list[Standing]:
     Raises:
         RunFolderError: there are none.
     """
-    return [standing(one, one.relative_to(folder).as_posix() or ".") for one in slices(folder)]
+    return [standing(one, name) for name, one in slices(folder).items()]
 
 
-def standing(folder: Path, name: str = ".") -> Standing:
+def standing(folder: Path, name: str = "") -> Standing:
     """Where one slice stands; a note of a process that is gone is corrected."""
     noted = _noted(folder)
     step, state, at = (str(noted.get(key, "")) for key in ("step", "state", "at"))
