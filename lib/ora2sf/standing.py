@@ -79,7 +79,7 @@ def standing(folder: Path, name: str = "") -> Standing:
     noted = _noted(folder)
     step, state, at = (str(noted.get(key, "")) for key in ("step", "state", "at"))
     detail = str(noted.get("error", ""))
-    if state == "started" and life(noted.get("process", {})) == "alive":
+    if state == "started" and life(noted.get("process") or {}) == "alive":
         return Standing(name, step, "at work", at, Exit.AT_WORK, _who(noted))
     if _somebody_is_at_work(folder):
         return Standing(name, step, "at work", at, Exit.AT_WORK, "a process holds this slice")
@@ -99,7 +99,7 @@ def standing(folder: Path, name: str = "") -> Standing:
 
 def _left_behind(name: str, noted: Mapping[str, Any]) -> Standing:
     """What was begun by a process that is gone, or of which nothing can be seen from here."""
-    if life(noted.get("process", {})) == "gone":
+    if life(noted.get("process") or {}) == "gone":
         state, detail = (
             "interrupted, can be resumed",
             f"{_who(noted)} is gone; run it again with the same run_id",
