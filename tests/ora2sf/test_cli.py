@@ -585,7 +585,10 @@ def test_a_wrong_option_is_refused_and_nothing_is_overwritten(
 
 def test_a_mapping_that_is_not_there_is_said_so(run: Run) -> None:
     status, _, err = run("tables", "import-sdl", "no.sdl", "--object", "X", "--external-id", "F")
-    assert (status, err.splitlines()[0]) == (Exit.CONFIGURATION, "no.sdl cannot be read: No such file or directory.")
+    assert (status, err.splitlines()[0]) == (
+        Exit.CONFIGURATION,
+        "no.sdl cannot be read: No such file or directory.",
+    )
 
 
 # with a describe
