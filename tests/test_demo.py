@@ -16,6 +16,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from ora2sf.connections import get_connection
+from ora2sf.errors import Exit
 from ora2sf_demo import __main__ as demo
 from ora2sf_demo import history, notebooks
 from ora2sf_demo.servers import servers
@@ -24,6 +25,10 @@ BOOKS = {
     "source": 5, "staged": 0, "rejected": 5, "success": 0, "created": 0, "updated": 0, "failed": 0,
     "target_before": None, "target_after": None, "verdict": "all rejected",
 }  # fmt: skip
+
+
+def papermill_error(name: str, text: str) -> PapermillExecutionError:
+    return PapermillExecutionError(1, 1, "", name, text, [])
 
 
 def connected(connections: Path, monkeypatch: pytest.MonkeyPatch) -> oracledb.Connection:
@@ -118,11 +123,15 @@ def test_a_number_of_products_below_one_is_refused(number: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "code"),
     [
-        (DeadKernelError("Kernel died"), "01_extract failed: its kernel died"),
-        (OSError(28, "No space left"), "01_extract failed: OSError: [Errno 28] No space left"),
-        (PapermillExecutionError(1, 1, "", "SourceError", "Oracle refuses.", []), "failed: Oracle refuses."),
+        (DeadKernelError("Kernel died"), "01_extract failed: its kernel died", Exit.INTERRUPTED),
+        (OSError(28, "No space left"), "01_extract failed: OSError: [Errno 28] No space left", Exit.FAILED),
+        (papermill_error("SourceError", "Oracle refuses."), "failed: Oracle refuses.", Exit.FAILED),
+        (papermill_error("ParameterError", "No."), "failed: No.", Exit.CONFIGURATION),
+        (papermill_error("AuthenticationError", "No."), "failed: No.", Exit.CONFIGURATION),
+        (papermill_error("BalanceError", "No."), "failed: No.", Exit.NOT_RECONCILED),
+        (papermill_error("TargetUnavailable", "No."), "failed: No.", Exit.INTERRUPTED),
     ],
 )
 def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
@@ -131,12 +140,13 @@ def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
     capsys: pytest.CaptureFixture[str],
     error: Exception,
     said: str,
+    code: Exit,
 ) -> None:
     def fail(*_: Any) -> None:
         raise error
 
     monkeypatch.setattr(demo, "execute", fail)
-    assert demo._run(demo._parser().parse_args(["run", "--run-id", "r1", "--outputs", str(tmp_path)])) == 1
+    assert demo._run(demo._parser().parse_args(["run", "--run-id", "r1", "--outputs", str(tmp_path)])) == code
     told = capsys.readouterr().err
     assert said in told
     assert told.endswith(f"Resume with: make demo RUN_ID=r1 OUTPUTS={tmp_path}\n")
@@ -155,7 +165,7 @@ def test_the_command_that_goes_on_with_a_run_names_the_same_source_and_org(
     arguments = demo._parser().parse_args(
         [*servers_given, action, "--run-id", "r1", "--outputs", str(tmp_path)]
     )
-    assert arguments.action(arguments) == 130
+    assert arguments.action(arguments) == Exit.INTERRUPTED == 130
     target = {"run": "demo", "tables": "demo-tables"}[action]
     wanted = (
         f"Go on with: make {target} RUN_ID=r1 OUTPUTS={tmp_path} STATE={tmp_path / 's'} PRODUCTS=7 ROWS=300\n"
@@ -166,10 +176,11 @@ def test_the_command_that_goes_on_with_a_run_names_the_same_source_and_org(
 @pytest.mark.parametrize(
     ("verdict", "code", "balances"),
     [
-        ("proven", 0, True),
-        ("complete", 0, True),
-        ("complete with exceptions", 0, True),
-        ("all rejected", 1, False),
+        ("proven", Exit.COMPLETE, True),
+        ("complete", Exit.COMPLETE, True),
+        ("complete with exceptions", Exit.ROWS_FAILED, True),
+        ("all rejected", Exit.ROWS_FAILED, False),
+        ("incomplete", Exit.INTERRUPTED, False),
     ],
 )
 def test_books_without_some_numbers_are_printed_and_praised_only_if_complete(
@@ -177,7 +188,7 @@ def test_books_without_some_numbers_are_printed_and_praised_only_if_complete(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     verdict: str,
-    code: int,
+    code: Exit,
     balances: bool,
 ) -> None:
     scraps = {"balance": SimpleNamespace(data=BOOKS | {"verdict": verdict})}

@@ -17,7 +17,7 @@ import nbformat
 import papermill
 import pytest
 
-from ora2sf.engine import REPLACEMENT, Redactor
+from ora2sf.redaction import REPLACEMENT, Redactor
 
 CANARY = "canary-pa$$ word/42"
 TOKEN = "00DFf0000000001MAA!AQEAQcanaryTOKEN_.xyz0123456789"

@@ -24,6 +24,7 @@ import polars as pl
 import pytest
 
 from fakeoracle import serve as serve_oracle
+from ora2sf.errors import Exit
 from ora2sf_demo import history, notebooks, source, targets
 from ora2sf_demo.campaign import run_all
 from ora2sf_demo.order import in_order
@@ -523,9 +524,9 @@ def test_the_rows_of_one_parent_are_in_one_batch(done: Done, table: str) -> None
 def test_the_demo_ends_well_and_a_second_time_reads_and_sends_nothing_and_says_the_same(
     done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert done.code == 0
+    assert done.code == Exit.ROWS_FAILED
     monkeypatch.setattr(notebooks, "execute", lambda *_, **__: pytest.fail("a settled table was run again"))
-    assert run_all("r", str(done.outputs), CONFIGS) == 0
+    assert run_all("r", str(done.outputs), CONFIGS) == Exit.ROWS_FAILED
     told = capsys.readouterr().out
     assert "The books of every table balance." in told
     for config in CONFIGS:
@@ -549,7 +550,7 @@ def test_a_table_that_fails_does_not_stop_the_others_but_those_that_need_it(
             run.append(parameters["table"])
 
     monkeypatch.setattr(notebooks, "execute", execute)
-    assert run_all("r", str(tmp_path), CONFIGS) == 1
+    assert run_all("r", str(tmp_path), CONFIGS) == Exit.NOT_RECONCILED
     needing = {"kps_t_sales_md", "kps_t_salespay_md"} | {n for n in TABLES if n.startswith("kps_t_preinv_")}
     needing -= {"kps_t_preinv_min", "kps_t_preinv_revgua"}
     assert set(run) == {config.table for config in CONFIGS} - needing - {"kps_t_sales_m"}

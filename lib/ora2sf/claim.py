@@ -11,6 +11,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 #: Seconds between two heartbeats of a process that holds a slice.
 BEAT = 5.0
@@ -18,6 +19,7 @@ BEAT = 5.0
 PATIENCE = 60.0
 #: Seconds between two looks at it.
 LOOK = 0.2
+Life = Literal["alive", "gone", "unknown"]
 _PROC = Path("/proc")
 _STATE, _BEGUN = 3, 22  # fields of /proc/<pid>/stat: state; start, in ticks since boot (proc(5))
 
@@ -41,9 +43,12 @@ class Holder:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} (since {self.since[:19]} UTC)"
 
-    def is_gone(self) -> bool:
-        """The process has ended for certain; of one elsewhere nobody can know."""
-        return bool(self.place) and self.place == _place() and _begun(self.pid) != self.begun
+    @property
+    def life(self) -> Life:
+        """Whether the process still lives; of one elsewhere nobody can know."""
+        if not self.place or self.place != _place():
+            return "unknown"
+        return "alive" if _begun(self.pid) == self.begun else "gone"
 
 
 def this_process() -> Holder:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ora2sf.errors import Ora2sfError, TableFileError
+from ora2sf.errors import Exit, Ora2sfError, TableFileError, worst
 
 if TYPE_CHECKING:
     from ora2sf.catalog import Catalog
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from ora2sf.tables import TableConfig
 
 WIDTH = 100
-_INTERRUPTED = 130
 #: What a shell reports for a command whose reader went away (128 + SIGPIPE).
 _PIPE_CLOSED = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit status: 0, or 1 if something is wrong with what was asked for."""
+    """Runs a command line; returns the exit status (:class:`ora2sf.errors.Exit`, docs/report.md)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without the letters of a table file
     try:
@@ -36,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except Ora2sfError as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return Exit.INTERRUPTED
     except BrokenPipeError:
         # so that the interpreter's own last flush does not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
     tables = groups.add_parser("tables", help="check, list, show and draft table files")
     _tables_parser(tables.add_subparsers(required=True, metavar="COMMAND"))
+    _runs_parser(groups)
     return parser
+
+
+def _runs_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, action, text in (
+        ("status", _status, "say where each slice of a run stands; the exit code says it, too"),
+        ("report", _report, "write report.html and report.json of each slice anew, from ledger and files"),
+        ("verify", _verify, "compare each slice's files with the checksums in its report.json"),
+    ):
+        parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        parser.add_argument("folder", type=Path, metavar="RUN", help="outputs/<run_id>, or one slice in it")
+        parser.set_defaults(action=action)
 
 
 def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -114,6 +125,60 @@ def _sdl_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_import_sdl)
 
 
+# status, report, verify
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ora2sf.standing import standings
+
+    found = standings(options.folder)
+    heads = ("slice", "notebook", "state", "since (UTC)", "")
+    lines = [(one.slice, one.step, one.state, one.at[:19].replace("T", " "), one.detail) for one in found]
+    _print_columns([heads, *lines])
+    return worst([one.exit for one in found])
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ora2sf.evidence import HTML
+    from ora2sf.slice_report import rebuild
+    from ora2sf.standing import slices
+
+    codes: list[Exit] = []
+    for folder in slices(options.folder).values():
+        try:
+            made = rebuild(folder).verdict
+        except Ora2sfError as error:  # the others have a report all the same
+            print(error, file=sys.stderr)
+            codes.append(error.exit)
+        else:
+            print(f"{folder / HTML}  {made.verdict}")
+            codes.append(Exit(made.exit))
+    return worst(codes)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ora2sf.evidence import verify
+    from ora2sf.standing import slices
+
+    found = {name: verify(folder) for name, folder in slices(options.folder).items()}
+    kinds = ("missing", "changed", "extra")
+    lines = [
+        (name, f"{one.files:,}", *(str(sum(p == kind for p in one.problems.values())) for kind in kinds))
+        for name, one in found.items()
+    ]
+    _print_columns([("slice", "files", *kinds), *lines])
+    for name, one in found.items():
+        for path, problem in one.problems.items():
+            print(f"{problem:<8} {name}/{path}")
+    bad = sum(bool(one.problems) for one in found.values())
+    print(
+        f"{_number(bad, 'slice')} of {len(found)} differ from their reports."
+        if bad
+        else "Nothing has changed."
+    )
+    return Exit.FAILED if bad else Exit.COMPLETE
+
+
 # tables check, list, show
 
 
@@ -139,7 +204,7 @@ def _check(options: argparse.Namespace) -> int:
         print(f"{finding.kind}  {finding.table}: {finding.text}")
     warnings = sum(finding.kind == "warning" for finding in found)
     print(_summary(len(names), len(bad), warnings))
-    return 1 if bad else 0
+    return Exit.CONFIGURATION if bad else Exit.COMPLETE
 
 
 def _known(name: str, catalog: Catalog, folder: Path) -> None:

@@ -83,6 +83,20 @@ class Found:
         return {**how, **told, "totals": len(self.lines), "unequal_totals": unequal,
                 "proven": self.proven, "contradicted": self.contradicted}  # fmt: skip
 
+    def details(self) -> dict[str, Any]:
+        """What the report shows besides: the first differences in words, and the totals of both sides; with values of rows."""
+        lines = [
+            {
+                "field": line.field,
+                "staged": line.staged.as_json(),
+                "target": line.target.as_json() if line.target else None,
+                "differs": line.differs,
+                "note": line.note,
+            }
+            for line in self.lines
+        ]
+        return {"examples": self.examples, "lines": lines}
+
 
 def compare(
     given: Given,

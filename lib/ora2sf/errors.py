@@ -21,9 +21,65 @@ Ora2sfError
     ├── TargetUnavailable     no answer from Salesforce, or "try again later"
     ├── JobTimeout            a job did not end in time; it is left running
     └── Paused                nothing new is begun for now; what has begun is finished first
+
+How a command ends stands here, too: :class:`Exit`, what an error ends it with, and what a verdict does.
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Exit(IntEnum):
+    """Exit codes of the project's commands. 2 is left to argparse, for a command line that it does not understand."""
+
+    COMPLETE = 0
+    FAILED = 1  # everything that has no code of its own
+    ROWS_FAILED = 3  # the books balance; some rows were rejected or refused
+    NOT_RECONCILED = 4  # source, files and target do not agree
+    PAUSED = 5  # the org's budget is used up; the same run_id goes on later
+    CONFIGURATION = 6  # a parameter, table file, connection, field or right has to be corrected
+    AT_WORK = 7  # a process is at work on it
+    INTERRUPTED = 130  # not at its end, the same run_id goes on; a shell says the same of Ctrl-C
+
+
+#: Verdict → exit code.
+VERDICTS: dict[str, Exit] = {
+    "complete": Exit.COMPLETE,
+    "proven": Exit.COMPLETE,
+    "nothing to do": Exit.COMPLETE,
+    "complete with exceptions": Exit.ROWS_FAILED,
+    "all rejected": Exit.ROWS_FAILED,
+    "incomplete": Exit.INTERRUPTED,
+    "does not balance": Exit.NOT_RECONCILED,
+    "does not reconcile": Exit.NOT_RECONCILED,
+    "not reconciled": Exit.INTERRUPTED,
+}
+#: From the best to the worst: what stands for several slices is the worst of their codes.
+_WORSE = (
+    Exit.COMPLETE,
+    Exit.ROWS_FAILED,
+    Exit.AT_WORK,
+    Exit.PAUSED,
+    Exit.INTERRUPTED,
+    Exit.CONFIGURATION,
+    Exit.FAILED,
+    Exit.NOT_RECONCILED,
+)
+
+
+def worst(codes: list[Exit]) -> Exit:
+    """The one code of several slices; :attr:`Exit.COMPLETE` if there is none."""
+    return max(codes, key=_WORSE.index, default=Exit.COMPLETE)
+
+
+def exit_of(error: str) -> Exit:
+    """The exit code for the name of an error's class, which is all that papermill hands on; others are failures."""
+    found = globals().get(error)
+    if isinstance(found, type) and issubclass(found, Ora2sfError):
+        return found.exit
+    return Exit.INTERRUPTED if error in {"KeyboardInterrupt", "DeadKernelError"} else Exit.FAILED
 
 
 class Ora2sfError(Exception):
@@ -32,7 +88,12 @@ class Ora2sfError(Exception):
     Args:
         what: one sentence, without a secret in it.
         next_step: what the operator should do now.
+
+    Attributes:
+        exit: what a command ends with that fails so.
     """
+
+    exit: ClassVar[Exit] = Exit.FAILED
 
     def __init__(self, what: str, next_step: str = "") -> None:
         self.what = what
@@ -47,25 +108,37 @@ class FinalError(Ora2sfError):
 class TransientError(Ora2sfError):
     """The same call may succeed later."""
 
+    exit = Exit.INTERRUPTED
+
 
 class ParameterError(FinalError):
     """A notebook parameter is missing, unknown or of the wrong kind."""
+
+    exit = Exit.CONFIGURATION
 
 
 class TableFileError(FinalError):
     """A table file cannot be read or is not valid."""
 
+    exit = Exit.CONFIGURATION
+
 
 class MappingFileError(FinalError):
     """A mapping of Data Loader, or a saved describe, cannot be used; every line at fault is listed."""
+
+    exit = Exit.CONFIGURATION
 
 
 class ConnectionFieldError(FinalError):
     """A connection is missing or incomplete."""
 
+    exit = Exit.CONFIGURATION
+
 
 class AuthenticationError(FinalError):
     """A server refuses the credentials."""
+
+    exit = Exit.CONFIGURATION
 
 
 class SourceError(FinalError):
@@ -93,6 +166,8 @@ class NotFoundError(TargetError):
 class PreflightError(FinalError):
     """The table file does not fit the source or the target; every problem is listed."""
 
+    exit = Exit.CONFIGURATION
+
 
 class ConversionError(FinalError):
     """A value does not fit, or too many do not, where the table file says that the extraction must stop."""
@@ -109,9 +184,13 @@ class LedgerError(FinalError):
 class ClaimedError(LedgerError):
     """Another process holds the slice, or has taken it over from this one."""
 
+    exit = Exit.AT_WORK
+
 
 class BalanceError(FinalError):
     """The books do not balance."""
+
+    exit = Exit.NOT_RECONCILED
 
 
 class SourceUnavailable(TransientError):
@@ -132,6 +211,8 @@ class Paused(TransientError):
     Args:
         until: when it can go on, as far as that is known (UTC), or empty.
     """
+
+    exit = Exit.PAUSED
 
     def __init__(self, what: str, next_step: str = "", *, until: str = "") -> None:
         super().__init__(what, next_step)

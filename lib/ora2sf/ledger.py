@@ -12,6 +12,8 @@ transaction, whether the fence still stands: what was taken over meanwhile can w
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -95,6 +97,8 @@ CREATE TABLE lookup (
 PRAGMA user_version = {version};
 """
 _VERSION = 2
+#: The tables that change with every look, and that :meth:`Ledger.digest` leaves out.
+_NOTES = frozenset({"setting", "step", "claim", "use"})
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,17 @@ class Extraction:
     rows_staged: int
     rows_rejected: int
     consistency: str
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One opening of a notebook; ``ended`` and ``outcome`` are those of its last call, None if no call came back."""
+
+    id: int
+    name: str
+    started: str
+    ended: str | None
+    outcome: str | None
 
 
 class Ledger:
@@ -346,7 +361,7 @@ class Ledger:
             fence, beat, holder = self._claim()
             if holder and watch.moved((fence, beat)):
                 raise self._held(holder)
-            if (holder is None or holder.is_gone() or watch.silent) and self._take_from(fence, beat):
+            if (holder is None or holder.life == "gone" or watch.silent) and self._take_from(fence, beat):
                 return holder
             pause.wait(claim.LOOK)
 
@@ -413,6 +428,10 @@ class Ledger:
         """Records how an invocation ended."""
         with self._transaction() as db:
             db.execute("UPDATE step SET ended = ?, outcome = ? WHERE id = ?", (_now(), outcome, step))
+
+    def steps(self) -> list[Invocation]:
+        """Every invocation, oldest first."""
+        return [Invocation(**row) for row in map(dict, self._rows("SELECT * FROM step ORDER BY id"))]
 
     # extraction
 
@@ -623,6 +642,16 @@ class Ledger:
     def results(self) -> list[Result]:
         """All result files, by attempt."""
         return [Result(*row) for row in self._rows("SELECT * FROM result ORDER BY attempt, kind")]
+
+    def digest(self) -> str:
+        """SHA-256 of all that says what was read, staged, sent and answered; notes of later looks do not change it."""
+        content = hashlib.sha256()
+        for (table,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+            if table in _NOTES:
+                continue
+            for row in self._rows(f"SELECT * FROM {table} ORDER BY rowid"):
+                content.update(json.dumps([table, *row], ensure_ascii=False).encode())
+        return content.hexdigest()
 
     def times(self) -> dict[int, dict[str, str]]:
         """Attempt → state → when it was reached (UTC)."""

@@ -17,11 +17,12 @@ from typing import Any, Literal
 import polars as pl
 
 from ora2sf import compare as comparison
-from ora2sf import comparison_report, data_check, preflight, reconcile, rounds
+from ora2sf import comparison_report, data_check, evidence, preflight, reconcile, rounds, slice_report
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
 from ora2sf.budget import Budget, Standing, of_calls, of_job
+from ora2sf.claim import this_process
 from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
@@ -36,6 +37,7 @@ from ora2sf.errors import (
     SourceError,
     TargetError,
     TransientError,
+    exit_of,
 )
 from ora2sf.fields import AnyField, LookupField
 from ora2sf.keys import duplicates_across, key_files
@@ -95,7 +97,7 @@ class Run:
     def __init__(
         self, step: Step, parameters: Parameters, config: TableConfig, root: Path, shown: set[str]
     ) -> None:
-        self._parameters_shown = shown
+        self._parameters_shown, self._root = shown, root
         self.step, self.parameters, self.config = step, parameters, config
         self.folder = root / parameters.outputs / parameters.run_id / parameters.table
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
@@ -118,7 +120,9 @@ class Run:
         self._settle()
         self.external_ref = self._reference()
         self.ledger.record("external_ref", self.external_ref)
+        self.ledger.record("shared_target", self.config.shared_target)
         self._invocation = self.ledger.start_step(self.step)
+        slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
 
     def _settle(self) -> None:
@@ -206,6 +210,13 @@ class Run:
         """Signs in before the long read, and shows org, user and API limits."""
         with self._guarded():
             user, limits = self.client.user(), self.client.limits()
+            slice_report.note_server(
+                self.ledger,
+                salesforce_url=self.client.instance_url,
+                salesforce_org=str(user.get("organization_id", "")),
+                salesforce_user=str(user.get("preferred_username", "")),
+                salesforce_api=self.client.api_version,
+            )
             names = ("DailyApiRequests", "DailyBulkApiBatches", "DataStorageMB")
             rows = [
                 {"limit": n, "allowed": limits[n]["Max"], "left": limits[n]["Remaining"]}
@@ -219,6 +230,9 @@ class Run:
         """Signs in to the source and shows where."""
         with self._guarded():
             info = self.source.info()
+            slice_report.note_server(
+                self.ledger, oracle_version=info.version, oracle_service=info.service, oracle_user=info.user
+            )
             return Shown(f"Signed in to Oracle {info.version} at {info.service} as {info.user}.")
 
     # 01
@@ -322,6 +336,7 @@ class Run:
                 how = ""
             else:
                 how = " Nothing was read again: this run was already extracted."
+                self._note("extracted")
             batches = self.ledger.batches()
             rows = [
                 {"rows": "in the source (COUNT)", "number": done.source_count},
@@ -650,6 +665,7 @@ class Run:
             plans = upload_step.plan(self.ledger, self.parameters.start_batch)
             todo = [one for one in plans if one.todo in upload_step.OPEN]
             if not todo and not rounds.due(self.ledger, self._rounds):
+                self._note("uploaded", rows=0)
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
@@ -864,7 +880,7 @@ class Run:
     def failures(self) -> Shown:
         """Failed rows by error, with one example each."""
         with self._guarded():
-            found = reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
+            found = self._failures()
             total = int(found["rows"].sum() or 0)
             if not total:
                 return Shown("Salesforce refused no row.", tone="good")
@@ -873,6 +889,9 @@ class Run:
                 found.to_dicts(),
                 "warning",
             )
+
+    def _failures(self) -> pl.DataFrame:
+        return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
 
     def compare(self) -> Shown:
         """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
@@ -888,7 +907,7 @@ class Run:
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
-            self._write("comparison.json", {"compared": _now(), **told})
+            self._write("comparison.json", {"compared": _now(), **told, **found.details()})
             self._log("compared", **told)
             return comparison_report.shown(found)
 
@@ -897,7 +916,7 @@ class Run:
         return comparison_report.totals(self._compared)
 
     def verdict(self) -> Shown:
-        """The verdict; also in the status record, in ``status.json`` and recorded in the notebook.
+        """The verdict; also in the report, in the status record, in ``status.json`` and recorded in the notebook.
 
         Raises:
             BalanceError: the books do not balance, or the org does not hold what they say.
@@ -908,6 +927,10 @@ class Run:
             glue("balance", _numbers(books) | {"verdict": verdict})
             if found:
                 glue("comparison", found.as_json())
+            slice_report.note_verdict(self.ledger, verdict)
+            report = slice_report.write(
+                self.folder, self.ledger, slice_report.Result(books, self._failures(), verdict)
+            )
             if verdict in {"does not balance", "does not reconcile"}:
                 if verdict == "does not reconcile" and self.ledger.attempts():
                     self._update_status("In Progress")
@@ -920,7 +943,10 @@ class Run:
                 )
             self._close_status(books)
             self._note(verdict, **_numbers(books))
-            where = f"Result files and rejected rows: {self.logs}"
+            where = (
+                f"Report: {self.folder / evidence.HTML}, with the checksums of {len(report.files.entries):,} files\n"
+                f"Result files and rejected rows: {self.logs}"
+            )
             said = f" {comparison_report.sentence(found)}" if found else ""
             return Shown(
                 f"Verdict: {verdict}. {_summary(books)}{self._left_out(books)}{said}\n{where}",
@@ -972,6 +998,7 @@ class Run:
                 self._note(
                     _ending(error),
                     error=what,
+                    exit=exit_of(type(error).__name__),
                     **({"until": error.until} if isinstance(error, Paused) else {}),
                 )
             raise
@@ -991,7 +1018,7 @@ class Run:
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table,
-                                    "step": self.step, "state": state, "at": _now(), **details})  # fmt: skip
+                                    "step": self.step, "state": state, "at": _now(), "process": vars(this_process()), **details})  # fmt: skip
         self._log(state, **details)
 
     def _log(self, event: str, **details: object) -> None:

@@ -32,6 +32,10 @@ class Total:
     smallest: str | None
     largest: str | None
 
+    def as_json(self) -> dict[str, Any]:
+        """The same, the sum as exact text."""
+        return vars(self) | {"sum": None if self.sum is None else f"{self.sum:f}"}
+
 
 @dataclass(frozen=True)
 class Line:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, execute, reason
+from ora2sf.errors import VERDICTS, Exit, exit_of
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, execute, name_of, reason
 from ora2sf_demo.servers import servers
 
 TABLE = "product_price"
@@ -21,7 +22,7 @@ STATE, PRODUCTS = ROOT / ".demo", 100_000
 
 
 def main() -> int:
-    """Parses the command line and runs it; returns the exit code."""
+    """Parses the command line and runs it; returns the exit code (:class:`ora2sf.errors.Exit`)."""
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -31,7 +32,7 @@ def main() -> int:
             return int(arguments.action(arguments))
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
-        return 130
+        return Exit.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,20 +101,20 @@ def _run(arguments: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(f"The folder {folder} cannot be made: {error.strerror}. Correct OUTPUTS.", file=sys.stderr)
-        return 2
+        return Exit.CONFIGURATION
     for name, meaning in NOTEBOOKS.items():
         print(f"{name}: {meaning}", flush=True)
         try:
             execute(name, folder, {"run_id": run_id, "table": TABLE, "outputs": outputs})
         except KeyboardInterrupt:
             print(f"\nStopped in {name}. Go on with: {resume}", file=sys.stderr)
-            return 130
+            return Exit.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on from here
             print(f"\n{name} failed: {reason(error)}", file=sys.stderr)
             if (folder / f"{name}.html").is_file():
                 print(f"Read {folder / name}.html", file=sys.stderr)
             print(f"Resume with: {resume}", file=sys.stderr)
-            return 1
+            return exit_of(name_of(error))
     return _print(run_id, folder, resume)
 
 
@@ -128,7 +129,7 @@ def _given(arguments: argparse.Namespace) -> str:
 
 
 def _print(run_id: str, folder: Path, resume: str) -> int:
-    """Prints the books; 0 if they are complete."""
+    """Prints the books; returns the exit code of their verdict."""
     import scrapbook
 
     scraps = scrapbook.read_notebook(str(folder / "03_reconcile.ipynb")).scraps
@@ -140,8 +141,8 @@ def _print(run_id: str, folder: Path, resume: str) -> int:
     for name, number, meaning in _lines(books, compared):
         print(f"  {name:<11}{count(number):>9}  {meaning}")
     where = os.path.relpath(folder)
-    print(f"\nRead      {where}/03_reconcile.html\nLogs      {where}/salesforce/logs/\nAgain     {resume}")
-    return 0 if complete else 1
+    print(f"\nRead      {where}/report.html\nLogs      {where}/salesforce/logs/\nAgain     {resume}")
+    return VERDICTS[books["verdict"]]
 
 
 def _lines(books: dict[str, Any], compared: dict[str, Any]) -> Iterator[tuple[str, int | None, str]]:

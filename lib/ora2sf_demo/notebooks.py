@@ -27,6 +27,11 @@ def execute(name: str, folder: Path, parameters: dict[str, str], *, progress_bar
     )
 
 
+def name_of(error: Exception) -> str:
+    """The name of the error that a notebook raised, else of the one that kept it from its end."""
+    return str(getattr(error, "ename", "") or type(error).__name__)
+
+
 def reason(error: Exception) -> str:
     """The notebook's own words if it raised an error, else what became of its kernel."""
     if text := getattr(error, "evalue", ""):

@@ -147,10 +147,10 @@ def test_a_killed_process_is_replaced_at_once(path, ledger, reaped):
 
 def test_a_process_id_that_is_used_again_is_another_process():
     me = this_process()
-    assert not me.is_gone()
-    assert replace(me, begun="1").is_gone()
-    assert not replace(me, begun="1", place="another machine").is_gone()
-    assert not replace(me, begun="1", place="").is_gone()
+    assert me.life == "alive"
+    assert replace(me, begun="1").life == "gone"
+    assert replace(me, begun="1", place="another machine").life == "unknown"
+    assert replace(me, begun="1", place="").life == "unknown"
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

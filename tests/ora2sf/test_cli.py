@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import ora2sf
 from fakeforce import Org
 from ora2sf import catalog, cli
+from ora2sf.errors import Exit
 from ora2sf.salesforce import SalesforceClient
 from ora2sf.sdl import Entry, properties
 from ora2sf.tables import DECIDE, TableConfig
@@ -159,7 +160,7 @@ def test_the_problems_of_every_file_are_listed_at_once_with_their_lines(run: Run
     table("c", head="= nothing")
     table("d")
     status, out = checked(run)
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     assert "phsae (line 4): there is no such key; did you mean phase?" in out
     assert "batch_size (line 4)" in out
     assert "c.toml is not valid TOML: Invalid" in out
@@ -172,14 +173,14 @@ def test_a_name_checks_that_table_alone(run: Run) -> None:
     table("b")
     assert checked(run, "b")[1].startswith("good  b")
     assert checked(run, "b")[0] == 0
-    assert checked(run, "a", "b")[0] == 1
+    assert checked(run, "a", "b")[0] == Exit.CONFIGURATION
 
 
 def test_depends_on_has_to_name_a_table_of_the_folder(run: Run) -> None:
     table("sale")
     table("line", phase=2, depends_on=["sales", "sale"])
     status, out = checked(run)
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     assert "problem  line: depends_on names 'sales': no such table (did you mean sale?)\n" in out
 
 
@@ -194,7 +195,7 @@ def test_no_table_comes_in_an_earlier_phase_than_those_it_depends_on(run: Run) -
     table("sale", phase=2)
     table("line", phase=1, depends_on=["sale"])
     status, out = checked(run)
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     assert "problem  line: phase 1 is before phase 2 of sale, which it depends on\n" in out
     table("line", phase=2, depends_on=["sale"])
     assert checked(run)[0] == 0
@@ -206,7 +207,7 @@ def test_a_circle_of_dependencies_is_told_once_with_its_way(run: Run) -> None:
     table("c", depends_on=["a"])
     table("d", phase=2, depends_on=["a"])
     status, out = checked(run)
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     assert [line for line in out.splitlines() if line.startswith("problem")] == [
         "problem  a: depends_on goes in a circle: a → b → c → a"
     ]
@@ -250,7 +251,7 @@ def test_one_object_has_one_external_id_field(run: Run) -> None:
     table("b", object="Sale__c", external_id="Other__c")
     table("c", object="Sale__c")
     status, out = checked(run)
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     wanted = "problem  b: fills Sale__c by Other__c, and a fills it by Key__c: use one external id field\n"
     assert wanted in out
     assert out.count("problem  ") == 1
@@ -278,7 +279,7 @@ def test_what_cannot_be_done_is_one_sentence_and_a_next_step(
     table("a")
     Path("empty").mkdir()
     status, out, err = run("tables", *arguments)
-    assert (status, out) == (1, "")
+    assert (status, out) == (Exit.CONFIGURATION, "")
     assert said in err
     assert "Next step: " in err
 
@@ -291,7 +292,7 @@ def test_list_is_in_phase_order_and_says_what_it_left_out(run: Run) -> None:
     table("z")
     table("broken", phase=0)
     status, out, err = run("tables", "list", "--tables", "tables")
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     assert out == "phase 1  z  Z__c  1 field\nphase 2  a  A__c  1 field  after z\n"
     assert "Left out, because they are not valid: broken." in err
 
@@ -428,7 +429,7 @@ def field(config: TableConfig, name: str) -> dict[str, Any]:
 
 def refused(run: Run, text: str, *options: str) -> str:
     status, out, err = imported(run, text, *options)
-    assert (status, out) == (1, "")
+    assert (status, out) == (Exit.CONFIGURATION, "")
     assert not Path("acc.toml").exists()
     return err
 
@@ -477,7 +478,7 @@ def test_without_an_output_the_file_is_printed_and_nothing_is_written(run: Run) 
 def test_without_source_and_key_the_file_is_refused_until_a_person_has_decided(run: Run) -> None:
     assert imported(run, "NAME=Name")[0] == 0
     status, out, _ = run("tables", "check", "acc", "--tables", ".")
-    assert status == 1
+    assert status == Exit.CONFIGURATION
     assert "source" in out
     assert "columns" in out
 
@@ -584,7 +585,10 @@ def test_a_wrong_option_is_refused_and_nothing_is_overwritten(
 
 def test_a_mapping_that_is_not_there_is_said_so(run: Run) -> None:
     status, _, err = run("tables", "import-sdl", "no.sdl", "--object", "X", "--external-id", "F")
-    assert (status, err.splitlines()[0]) == (1, "no.sdl cannot be read: No such file or directory.")
+    assert (status, err.splitlines()[0]) == (
+        Exit.CONFIGURATION,
+        "no.sdl cannot be read: No such file or directory.",
+    )
 
 
 # with a describe
