@@ -67,6 +67,7 @@ CREATE TABLE result (
 PRAGMA user_version = {version};
 """
 _VERSION = 1
+_PATIENCE = 0.05  # seconds for another thread to commit for all
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,14 @@ class Extraction:
     consistency: str
 
 
+@dataclass
+class _Group:
+    """Changes of several threads that are committed together."""
+
+    ended: bool = False
+    error: sqlite3.OperationalError | None = None
+
+
 class Ledger:
     """The ledger in ``path``; created when it does not exist.
 
@@ -131,6 +140,10 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._turn = threading.Condition(self._lock)
+        self._counting = threading.Lock()
+        self._expected = 0  # threads that are about to make a change
+        self._group = _Group()
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._db.row_factory = sqlite3.Row
@@ -163,20 +176,62 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        """One change, whole or not at all, on the disk when the block ends.
+
+        What a change costs is the wait for the disk: threads that come while another one commits share the next commit.
+        """
+        self._expect(1)
+        with self._turn:
+            self._expect(-1)
+            group = self._group
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("SAVEPOINT part")
                 try:
                     yield self._db
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK TO part")
                     raise
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:  # disk full, locked for too long, an input/output error
+                finally:
+                    if self._db.in_transaction:
+                        self._db.execute("RELEASE part")
+            except sqlite3.OperationalError as error:
+                self._end_group(error)
+            finally:
+                self._commit(group)
+            if group.error:
                 raise RunFolderError(
-                    f"The ledger cannot be written: {error}.",
+                    f"The ledger cannot be written: {group.error}.",
                     "Free some disk space, or end the process that holds it; then run again with the same run_id.",
                 ) from None
+
+    def _expect(self, change: int) -> None:
+        with self._counting:
+            self._expected += change
+
+    def _commit(self, group: _Group) -> None:
+        """Returns when the group is on the disk, or has failed: the last of those who come commits for all."""
+        try:
+            while self._expected and not group.ended:
+                if not self._turn.wait(_PATIENCE):
+                    break
+        finally:
+            if not group.ended:
+                try:
+                    self._db.execute("COMMIT")
+                    self._end_group(None)
+                except sqlite3.OperationalError as error:
+                    self._end_group(error)
+
+    def _end_group(self, error: sqlite3.OperationalError | None) -> None:
+        """After an error (disk full, locked for too long, input/output) nothing of the group is there."""
+        if error and self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._group.ended, self._group.error = True, error
+        self._group = _Group()
+        self._turn.notify_all()
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
