@@ -153,7 +153,11 @@ def test_the_body_is_streamed_with_the_length_of_the_plain_text(connect, client,
 
 
 @pytest.mark.parametrize(
-    "fault", ["reset-before", "reset-during", "reset-after", "503", "500", "429", "403-concurrent"]
+    "fault",
+    [
+        *("reset-before", "reset-during", "reset-after"),
+        *("503", "500", "502", "429", "403", "403-concurrent"),
+    ],
 )
 def test_a_broken_upload_costs_its_job_and_a_new_job_takes_the_file(org, loader, make_file, fault):
     org.faults.add(fault, method="PUT", path="batches", retry_after="0")
@@ -196,6 +200,47 @@ def test_an_expired_token_in_the_middle_of_an_upload_sends_the_whole_file_again(
     assert calls(org, "PUT", "/batches") == [401, 201]
     loader.close_job(job_id)
     assert loader.wait_for_job(job_id).processed == 300
+
+
+def test_an_upload_that_hangs_runs_into_the_time_limit_and_a_new_job_takes_the_file(
+    org, make_client, folder, make_file
+):
+    client = make_client(timeout=(5.0, 0.3))
+    loader = SalesforceBulkLoader(client, OBJECT, FIELD, logs=folder / "logs", poll_interval=0.02)
+    org.faults.add("stall", method="PUT", delay=0.9)
+    loader.load_file(make_file())
+    assert job_states(org) == ["Aborted", "JobComplete"]
+    assert len(keys_in(org)) == 300
+
+
+@pytest.mark.parametrize("fault", ["reset-after", "cut-answer"])
+def test_a_job_whose_creation_was_not_answered_stays_empty_and_open_and_commits_nothing(
+    org, loader, make_file, fault
+):
+    org.faults.add(fault, method="POST", path="ingest")
+    end = loader.load_file(make_file())
+    lost, ours = org.jobs()
+    assert (lost["state"], lost["uploaded"]) == ("Open", 0)
+    assert (ours["id"], ours["state"]) == (end.job_id, "JobComplete")
+    assert len(keys_in(org)) == 300
+    org.clock.push(24 * 3600 + 1)
+    assert job_states(org) == ["Aborted", "JobComplete"]  # the org ends what stays Open for a day
+
+
+@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "cut-answer", "503"])
+def test_an_abort_whose_outcome_is_not_known_is_looked_up(org, loader, fault):
+    job_id = loader.create_job()
+    org.faults.add(fault, method="PATCH")
+    loader.abort_job(job_id)
+    assert job_states(org) == ["Aborted"]
+    assert calls(org, "PATCH", job_id)[1:] == ([200] if fault in {"reset-before", "503"} else [])
+
+
+@pytest.mark.parametrize("fault", ["reset-after", "cut-answer", "503", "403", "429", "401"])
+def test_a_look_at_a_job_that_fails_is_taken_again(org, loader, make_file, fault):
+    org.faults.add(fault, method="GET", path="/ingest/750", times=1, retry_after="0")
+    assert loader.load_file(make_file()).processed == 300
+    assert len(org.jobs()) == 1
 
 
 @pytest.mark.parametrize("repeat", [1, 2])
@@ -301,7 +346,7 @@ def test_a_job_that_is_aborted_elsewhere_is_an_outcome_too(org, loader, make_fil
     assert end.files[2].path.read_text().count("\n") == 301
 
 
-@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "503"])
+@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "cut-answer", "503", "401"])
 def test_results_that_break_off_are_fetched_again(org, loader, make_file, fault):
     org.faults.add(fault, method="GET", path="successfulResults", times=2)
     end = loader.load_file(make_file())
