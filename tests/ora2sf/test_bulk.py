@@ -346,7 +346,7 @@ def test_a_job_that_is_aborted_elsewhere_is_an_outcome_too(org, loader, make_fil
     assert end.files[2].path.read_text().count("\n") == 301
 
 
-@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "cut-answer", "503", "401"])
+@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "cut-answer", "503"])
 def test_results_that_break_off_are_fetched_again(org, loader, make_file, fault):
     org.faults.add(fault, method="GET", path="successfulResults", times=2)
     end = loader.load_file(make_file())
