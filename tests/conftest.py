@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import oracledb
 import pytest
 
 from fakeoracle import serve as serve_oracle
+from ora2sf.errors import RunFolderError
+from ora2sf.ledger import Ledger
 from ora2sf_demo import source
 from world import PASSWORD, PRODUCTS, World, fresh_world
 
@@ -27,6 +30,15 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_parents_met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In no ledger that any test left behind, jobs that share a parent were in flight together."""
+    yield
+    for path in tmp_path_factory.getbasetemp().rglob("ledger.sqlite"):
+        with suppress(RunFolderError), Ledger(path) as ledger:  # some tests damage theirs
+            assert ledger.parents_met() == [], path
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from isal import igzip, igzip_threaded, isal_zlib
 
 from ora2sf.convert import Rejected
 from ora2sf.errors import RunFolderError
+from ora2sf.fields import SET_NULL
 from ora2sf.ledger import Batch
 
 #: Salesforce advises at most 100 MB of CSV for a job, because 150 MB is the limit after base64
@@ -47,6 +48,7 @@ class BatchWriter:
         max_bytes: bytes in a file before compression.
         parent: the column of the parent, whose rows come one after the other and stay in one file; only a parent with
             more rows or bytes than a file may have is cut.
+        first, round_number: the number of the first batch, and the round that they belong to.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class BatchWriter:
         batch_size: int,
         max_bytes: int = MAX_BYTES,
         parent: str | None = None,
+        first: int = 1,
+        round_number: int = 0,
     ) -> None:
         self._folder, self._stem, self._header, self._key = folder, stem, header, key
+        self._first, self._round = first, round_number
         self._batch_size, self._max_bytes = batch_size, max_bytes
         self._head = (",".join(header) + "\n").encode()
         self._parent = parent
@@ -90,7 +95,7 @@ class BatchWriter:
 
     def _write(self, rows: pl.DataFrame) -> None:
         while rows.height:
-            file = self._open = self._open or _OpenFile(self._path(len(self.batches) + 1), self._head)
+            file = self._open = self._open or _OpenFile(self._path(self._next), self._head)
             room = _cut(rows, self._batch_size - file.rows, self._parent, whole=file.rows > 0)
             taken = file.take(room, self._key, self._max_bytes, self._parent) if room.height else 0
             rows = rows.slice(taken)
@@ -112,6 +117,10 @@ class BatchWriter:
             self._open.abandon()
             self._open = None
 
+    @property
+    def _next(self) -> int:
+        return self._first + len(self.batches)
+
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._stem}_{number:05d}.csv.gz"
 
@@ -120,13 +129,16 @@ class BatchWriter:
         file.close()
         self.batches.append(
             Batch(
-                number=len(self.batches) + 1,
+                number=self._next,
                 file=file.path.name,
                 rows=file.rows,
                 bytes=file.bytes,
                 sha256=file.hash.hexdigest(),
                 first_key=file.first_key,
                 last_key=file.last_key,
+                round=self._round,
+                first_parent=file.first_parent,
+                last_parent=file.last_parent,
             )
         )
 
@@ -139,7 +151,7 @@ class _OpenFile:
         self._stream: BinaryIO = igzip_threaded.open(self._part, "wb", compresslevel=1, threads=1)
         self.rows = self.bytes = 0
         self.hash = hashlib.sha256()
-        self.first_key = self.last_key = ""
+        self.first_key = self.last_key = self.first_parent = self.last_parent = ""
         self._write(head)
 
     def take(self, rows: pl.DataFrame, key: str, max_bytes: int, parent: str | None) -> int:
@@ -173,7 +185,14 @@ class _OpenFile:
         self.first_key = self.first_key if self.rows else rows[key][0]
         self.last_key = rows[key][-1]
         self.rows += rows.height
+        if parent is not None:
+            self._note_parents(rows[parent])
         return rows.height
+
+    def _note_parents(self, parents: pl.Series) -> None:
+        real = parents.filter(parents.is_not_null() & (parents != SET_NULL))
+        if real.len():
+            self.first_parent, self.last_parent = self.first_parent or real[0], real[-1]
 
     def _write(self, block: bytes) -> None:
         self._stream.write(block)

@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import signal
-import threading
 from ast import literal_eval
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from token import NUMBER, STRING
 from tokenize import TokenError, generate_tokens
-from types import FrameType
 from typing import Any
 
 import nbformat
@@ -31,6 +26,7 @@ from papermill.log import logger
 from traitlets.config import Config
 
 from ora2sf.connections import known_secrets
+from ora2sf.signals import sigterm_interrupts
 
 REPLACEMENT = "[secret]"
 #: Tokens are made while a notebook runs, so they are known by their form: Salesforce's session ids
@@ -196,7 +192,7 @@ class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         client.redactor = redactor
         ended = False
         try:
-            with _sigterm_interrupts():
+            with sigterm_interrupts():
                 client.execute()
             ended = not nb_man.nb.metadata.papermill["exception"]
         finally:
@@ -218,23 +214,6 @@ def _tell_the_truth(nb: nbformat.NotebookNode) -> None:
     begun = [state for state in states if state.get("start_time")]
     if begun and not any(state["status"] == "failed" for state in states):
         begun[-1]["status"], begun[-1]["exception"] = "failed", True
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Treats SIGTERM as Ctrl-C, which papermill passes on to the kernel."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _keep(nb: nbformat.NotebookNode, output_path: str | None) -> None:

@@ -18,7 +18,8 @@ Ora2sfError
 └── TransientError        the same call may succeed later
     ├── SourceUnavailable     no answer from Oracle
     ├── TargetUnavailable     no answer from Salesforce, or "try again later"
-    └── JobTimeout            a job did not end in time; it is left running
+    ├── JobTimeout            a job did not end in time; it is left running
+    └── Paused                nothing new is begun for now; what has begun is finished first
 """
 
 from __future__ import annotations
@@ -118,3 +119,7 @@ class TargetUnavailable(TransientError):
 
 class JobTimeout(TransientError):
     """A job did not end in time; it is left running and the next run follows it."""
+
+
+class Paused(TransientError):
+    """Nothing new is begun for now, such as when a limit of the org is used up; what has begun is finished first."""

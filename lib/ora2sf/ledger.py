@@ -13,14 +13,16 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
 from ora2sf.errors import LedgerError, RunFolderError
 
-State = Literal["intended", "created", "uploaded", "closing", "closed", "ended", "fetched", "given_up"]
+State = Literal[
+    "intended", "created", "uploaded", "closing", "closed", "ended", "fetched", "gone", "given_up"
+]
 Kind = Literal["success", "failed", "unprocessed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -30,12 +32,15 @@ MOVES: dict[State | None, frozenset[State]] = {
     "intended": frozenset({"created", "given_up"}),  # recorded before the job is created
     "created": frozenset({"uploaded", "given_up"}),  # the job id is known, nothing is in it
     "uploaded": frozenset({"closing", "given_up"}),  # the data is in, the job is still Open
-    "closing": frozenset({"closed", "given_up"}),  # recorded before UploadComplete is sent
-    "closed": frozenset({"ended"}),  # Salesforce has it; it is never sent again
-    "ended": frozenset({"fetched"}),  # JobComplete, Failed or Aborted
+    "closing": frozenset({"closed", "gone", "given_up"}),  # recorded before UploadComplete is sent
+    "closed": frozenset({"ended", "gone"}),  # Salesforce has it; it is never sent again
+    "ended": frozenset({"fetched", "gone"}),  # JobComplete, Failed or Aborted
     "fetched": frozenset(),  # the three result files are on disk and counted
+    "gone": frozenset(),  # Salesforce no longer knows the job: each of its rows is unknown
     "given_up": frozenset(),  # nothing was committed; the batch may have another attempt
 }
+#: The results of such an attempt are all that there will be.
+SETTLED = frozenset({"fetched", "gone"})
 
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -52,27 +57,40 @@ CREATE TABLE count_by_rule (
 );
 CREATE TABLE batch (
     number INTEGER PRIMARY KEY, file TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL
+    sha256 TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL,
+    round INTEGER NOT NULL, first_parent TEXT NOT NULL, last_parent TEXT NOT NULL
 );
 CREATE TABLE attempt (
     id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch, state TEXT NOT NULL,
-    job_id TEXT UNIQUE, job_state TEXT, processed INTEGER, failed INTEGER, message TEXT
+    job_id TEXT UNIQUE, job_state TEXT, processed INTEGER, failed INTEGER, message TEXT, refused TEXT
 );
-CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched');
+CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched', 'gone');
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
     rows INTEGER NOT NULL, created INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (attempt, kind)
 );
+CREATE TABLE sifted (
+    attempt INTEGER PRIMARY KEY REFERENCES attempt, at TEXT NOT NULL, again INTEGER NOT NULL
+);
+CREATE TABLE lookup (
+    attempt INTEGER PRIMARY KEY REFERENCES attempt, file TEXT NOT NULL, rows INTEGER NOT NULL,
+    found INTEGER NOT NULL, sha256 TEXT NOT NULL
+);
 PRAGMA user_version = {version};
 """
-_VERSION = 1
+_VERSION = 2
 _PATIENCE = 0.05  # seconds for another thread to commit for all
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One staged CSV file. ``bytes`` and ``sha256`` are those of the plain text, before compression."""
+    """One staged CSV file. ``bytes`` and ``sha256`` are those of the plain text, before compression.
+
+    Attributes:
+        round: 0 for what the extraction staged; rows that are sent again stand in batches of a later round.
+        first_parent, last_parent: of its rows that have a parent; empty if none has one, or no parent is named.
+    """
 
     number: int
     file: str
@@ -81,11 +99,33 @@ class Batch:
     sha256: str
     first_key: str
     last_key: str
+    round: int = 0
+    first_parent: str = ""
+    last_parent: str = ""
+
+    def shares_parent(self, other: Batch) -> bool:
+        """Both may write to the children of one parent, which would lock one job out of it.
+
+        Inside a round the rows of a parent come one after the other, so only the first and the last can go on in
+        another batch. Nothing is known of two rounds, so they count as sharing.
+        """
+        if not self.first_parent or not other.first_parent:
+            return False
+        mine, theirs = (
+            {parent.strip().lower() for parent in (one.first_parent, one.last_parent)}
+            for one in (self, other)
+        )
+        return self.round != other.round or not mine.isdisjoint(theirs)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to load a batch with one job; ``job_state``, ``processed`` and ``failed`` are Salesforce's."""
+    """One attempt to load a batch with one job; ``job_state``, ``processed`` and ``failed`` are Salesforce's.
+
+    Attributes:
+        refused: the reason for which the whole job was refused and nothing committed, if it would meet every job;
+            when somebody has removed it, the batch is sent again.
+    """
 
     id: int
     batch: int
@@ -95,6 +135,12 @@ class Attempt:
     processed: int | None
     failed: int | None
     message: str | None
+    refused: str | None = None
+
+    @property
+    def closed_by_us(self) -> bool:
+        """Salesforce has the batch, or may have it: its rows may be written at any moment."""
+        return self.state in {"closing", "closed"}
 
 
 @dataclass(frozen=True)
@@ -107,6 +153,26 @@ class Result:
     rows: int
     created: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Rows that no result file knows, looked up in the org: ``found`` of ``rows`` keys are there; ``file`` has each."""
+
+    attempt: int
+    file: str
+    rows: int
+    found: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """The results of a settled attempt, looked through: how many of its rows are sent again in the next round."""
+
+    attempt: int
+    again: int
+    lookup: Lookup | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +205,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
+        self.path, self._lock = path, threading.RLock()
         self._turn = threading.Condition(self._lock)
         self._counting = threading.Lock()
         self._expected = 0  # threads that are about to make a change
@@ -305,9 +371,7 @@ class Ledger:
             totals: the columns of :class:`Extraction` that are known only now.
         """
         with self._transaction() as db:
-            for b in batches:
-                values = (b.number, b.file, b.rows, b.bytes, b.sha256, b.first_key, b.last_key)
-                db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            self._add_batches(db, batches)
             for kind, rules in counts.items():
                 for (field, rule), number in rules.items():
                     db.execute("INSERT INTO count_by_rule VALUES (?, ?, ?, ?)", (kind, field, rule, number))
@@ -327,9 +391,71 @@ class Ledger:
         sql = "SELECT field, rule, number FROM count_by_rule WHERE kind = ? ORDER BY number DESC, field, rule"
         return [(row["field"], row["rule"], row["number"]) for row in self._rows(sql, kind)]
 
+    @staticmethod
+    def _add_batches(db: sqlite3.Connection, batches: Iterable[Batch]) -> None:
+        rows = map(astuple, batches)
+        db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
     def batches(self) -> list[Batch]:
-        """All batches, by number."""
+        """The batches that the extraction staged, by number: every staged row stands in one of them."""
+        return [batch for batch in self.all_batches() if batch.round == 0]
+
+    def all_batches(self) -> list[Batch]:
+        """All batches, those of later rounds as well, by number."""
         return [Batch(*row) for row in self._rows("SELECT * FROM batch ORDER BY number")]
+
+    def batch(self, number: int) -> Batch:
+        """One batch."""
+        return Batch(*self._rows("SELECT * FROM batch WHERE number = ?", number)[0])
+
+    # rounds
+
+    def add_round(self, sifted: Iterable[Sifted], batches: Iterable[Batch]) -> None:
+        """Records what came of looking through results: the batches of the next round, in one transaction."""
+        with self._transaction() as db:
+            self._add_batches(db, batches)
+            for one in sifted:
+                db.execute("INSERT INTO sifted VALUES (?, ?, ?)", (one.attempt, _now(), one.again))
+                if one.lookup:
+                    db.execute("INSERT INTO lookup VALUES (?, ?, ?, ?, ?)", astuple(one.lookup))
+
+    def to_sift(self) -> list[tuple[Batch, Attempt]]:
+        """Settled batches, each with its attempt, whose results nobody has looked through yet, by number."""
+        done = {row["attempt"] for row in self._rows("SELECT attempt FROM sifted")}
+        last = self.last_attempts()
+        return [
+            (batch, attempt)
+            for batch in self.all_batches()
+            if (attempt := last.get(batch.number)) and attempt.state in SETTLED and attempt.id not in done
+        ]
+
+    def lookups(self) -> dict[int, Lookup]:
+        """Attempt → its lookup."""
+        return {row["attempt"]: Lookup(*row) for row in self._rows("SELECT * FROM lookup")}
+
+    def parents_met(self) -> list[tuple[str, str]]:
+        """Pairs of jobs that were in flight together although they share a parent; there must be none.
+
+        In flight is a job from the moment it is about to be closed, because Salesforce may begin, until its end is
+        known. The order is that of the moves in the ledger, which is finer than their times.
+        """
+        batches = {batch.number: batch for batch in self.all_batches()}
+        jobs = {attempt.id: attempt for attempt in self.attempts()}
+        flying: set[int] = set()
+        met: list[tuple[str, str]] = []
+        for row in self._rows("SELECT attempt, state FROM move ORDER BY rowid"):
+            attempt, state = row["attempt"], row["state"]
+            if state == "closing":
+                here = batches[jobs[attempt].batch]
+                met += [
+                    (jobs[other].job_id or "", jobs[attempt].job_id or "")
+                    for other in sorted(flying)
+                    if batches[jobs[other].batch].shares_parent(here)
+                ]
+                flying.add(attempt)
+            elif state in {"ended", "gone", "given_up"}:
+                flying.discard(attempt)
+        return met
 
     # attempts
 
@@ -382,13 +508,13 @@ class Ledger:
                     "UPDATE result SET sha256 = ? WHERE attempt = ? AND kind = ?", (sha256, attempt, kind)
                 )
 
-    def fetched(self, attempt: int, results: Iterable[Result]) -> None:
-        """Records the three result files and that the attempt is settled, in one transaction."""
+    def fetched(self, attempt: int, results: Iterable[Result], refused: str | None = None) -> None:
+        """Records the three result files and that the attempt is settled, in one transaction; ``refused``: see :class:`Attempt`."""
         with self._transaction() as db:
             for r in results:
                 values = (attempt, r.kind, r.file, r.rows, r.created, r.sha256)
                 db.execute("INSERT INTO result VALUES (?, ?, ?, ?, ?, ?)", values)
-            self._move(db, attempt, "fetched", {})
+            self._move(db, attempt, "fetched", {"refused": refused})
 
     def attempts(self) -> list[Attempt]:
         """All attempts, oldest first."""

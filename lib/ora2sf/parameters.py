@@ -18,6 +18,8 @@ from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZ
 
 #: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
 DEFAULT_PARENTS_ASKED = 20_000
+#: How often rows that failed for a passing reason are sent again.
+DEFAULT_ROUNDS = 3
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _TEXTS = (
     "run_id",
@@ -51,6 +53,7 @@ class Parameters(BaseModel):
     max_concurrent_jobs: int = Field(default=15, ge=1, le=100)
     max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
+    max_rounds: int = Field(default=DEFAULT_ROUNDS, ge=0, le=10)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
 

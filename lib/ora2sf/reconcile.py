@@ -10,9 +10,9 @@ from typing import Literal
 
 import polars as pl
 
-from ora2sf.batches import RejectedFile, read_batch
-from ora2sf.errors import RunFolderError
-from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Kind, Ledger, Result
+from ora2sf.batches import RejectedFile
+from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Kind, Ledger, Lookup, Result
+from ora2sf.results import CODE, Fates, by_attempt, fates, present, sent_again, with_key
 
 Verdict = Literal[
     "complete", "complete with exceptions", "incomplete", "all rejected", "nothing to do", "does not balance"
@@ -24,21 +24,26 @@ class Outcome:
     """What became of one batch, by key.
 
     Attributes:
-        unknown: staged keys that are in no result file.
+        unknown: staged keys that are in no result file, and of which a look into the org could not tell either.
+        again: rows that were sent again: they count in the batch of the later round.
         altered: result files that are not the bytes that Salesforce returned.
         surplus: result rows whose key was not staged in this batch, or that came twice.
+        found: rows that no result file knew and that were in the org all the same: this job may have created them.
     """
 
     batch: int
     job_id: str
+    round: int = 0
     success: int = 0
     failed: int = 0
     unprocessed: int = 0
     unknown: int = 0
     not_sent: int = 0
+    again: int = 0
     altered: int = 0
     surplus: int = 0
     created: int = 0
+    found: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Balance:
-    """The books of one slice; each number counts rows."""
+    """The books of one slice; each number counts rows, but for ``unsent``: the batches that were not sent."""
 
     source: int
     read: int
@@ -70,6 +75,7 @@ class Balance:
     unprocessed: int
     unknown: int
     not_sent: int
+    unsent: tuple[int, ...]
     target_before: int | None
     target_after: int | None
     checks: tuple[Check, ...]
@@ -92,76 +98,83 @@ class Balance:
 
 
 def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
-    """What became of each batch; one batch is in memory at a time.
+    """What became of each batch; one batch is in memory at a time, beside the keys of rows that were sent again.
+
+    A row counts in the last batch that it stands in, so each staged row counts once.
 
     Args:
         key: the column of the external id; result rows come unordered and are joined by it alone.
     """
-    last = ledger.last_attempts()
-    files: dict[int, dict[Kind, Result]] = {}
-    for result in ledger.results():
-        files.setdefault(result.attempt, {})[result.kind] = result
-    return [_outcome(batch, last.get(batch.number), files, data, logs, key) for batch in ledger.batches()]
+    last, files, lookups = ledger.last_attempts(), by_attempt(ledger), ledger.lookups()
+    again = sent_again(ledger, data, key)
+    found = []
+    for batch in ledger.all_batches():
+        later = again.filter(pl.col("round") > batch.round).select("key")
+        attempt = last.get(batch.number)
+        if attempt is None or attempt.state not in SETTLED:
+            found.append(_unsettled(batch, attempt))
+        else:
+            rows = fates(batch, files.get(attempt.id, {}), data, logs, key)
+            results = files.get(attempt.id, {})
+            found.append(_outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, logs))
+    return found
+
+
+def _unsettled(batch: Batch, attempt: Attempt | None) -> Outcome:
+    if attempt is None or attempt.state == "given_up":
+        return Outcome(batch.number, "", round=batch.round, not_sent=batch.rows)
+    return Outcome(batch.number, attempt.job_id or "", round=batch.round, unknown=batch.rows)
 
 
 def _outcome(
     batch: Batch,
-    attempt: Attempt | None,
-    files: dict[int, dict[Kind, Result]],
-    data: Path,
+    attempt: Attempt,
+    found: Fates,
+    results: dict[Kind, Result],
+    lookup: Lookup | None,
+    later: pl.DataFrame,
     logs: Path,
-    key: str,
 ) -> Outcome:
-    if attempt is None or attempt.state == "given_up":
-        return Outcome(batch.number, "", not_sent=batch.rows)
-    if attempt.state != "fetched":
-        return Outcome(batch.number, attempt.job_id or "", unknown=batch.rows)
-    results = files[attempt.id]
-    staged = read_batch(_present(data / batch.file)).select(key)
-    found = pl.concat([_keys(_present(logs / results[kind].file), kind, key) for kind in KINDS])
-    known = found.join(staged, on=key, how="semi").unique(key, keep="first", maintain_order=True)
-    by_kind = Counter(known["kind"].to_list())
+    rows = found.rows.join(later, on="key", how="anti")
+    looked_up = _looked_up(rows, lookup, logs)
+    rows = rows.join(looked_up, on="key", how="left").with_columns(
+        pl.coalesce("outcome", "kind").alias("kind")
+    )
+    by_kind = Counter(rows["kind"].to_list())
+    made = looked_up.filter(outcome="success").height
     return Outcome(
         batch.number,
         attempt.job_id or "",
+        round=batch.round,
         success=by_kind["success"],
         failed=by_kind["failed"],
         unprocessed=by_kind["unprocessed"],
-        unknown=batch.rows - known.height,
-        surplus=found.height - known.height,
-        altered=sum(not is_intact(logs, result) for result in results.values()),
-        created=results["success"].created,
+        unknown=by_kind["unknown"],
+        again=batch.rows - rows.height,
+        surplus=found.surplus,
+        altered=sum(not is_intact(logs, one) for one in results.values())
+        + (lookup is not None and not is_intact(logs, lookup)),
+        created=made + (results["success"].created if results else 0),
+        found=lookup.found - made if lookup else 0,
     )
 
 
-def _keys(path: Path, kind: Kind, key: str) -> pl.DataFrame:
-    if path.stat().st_size == 0:
-        return pl.DataFrame(schema={key: pl.String, "kind": pl.String})
-    lines = _with_key(pl.scan_csv(path, infer_schema=False), key)
-    return lines.select(pl.col(key).fill_null(""), pl.lit(kind).alias("kind")).collect()
+def _looked_up(rows: pl.DataFrame, lookup: Lookup | None, logs: Path) -> pl.DataFrame:
+    """``key`` and ``outcome`` of unknown rows that a lookup told of, and that were not sent again."""
+    if lookup is None:
+        return pl.DataFrame(schema={"key": pl.String, "outcome": pl.String})
+    answers = pl.read_csv(present(logs / lookup.file), infer_schema=False)
+    answers = answers.select(pl.nth(0).alias("key"), "outcome")
+    return answers.join(rows.filter(kind="unknown"), on="key", how="semi")
 
 
-def _with_key(lines: pl.LazyFrame, key: str) -> pl.LazyFrame:
-    """A job whose file Salesforce could not read gives headers without the sent columns: the key is empty then."""
-    return lines if key in lines.collect_schema().names() else lines.with_columns(pl.lit("").alias(key))
-
-
-def is_intact(logs: Path, result: Result) -> bool:
+def is_intact(logs: Path, result: Result | Lookup) -> bool:
     """The result file is on disk, as Salesforce returned it."""
     path = logs / result.file
     if not path.is_file():
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
-
-
-def _present(path: Path) -> Path:
-    if not path.is_file():
-        raise RunFolderError(
-            f"{path} is gone: without it the books of this run cannot be proven.",
-            "Restore it from a backup; a result file that Salesforce still keeps (7 days) is fetched by 03_reconcile.",
-        )
-    return path
 
 
 def balance(
@@ -185,9 +198,10 @@ def balance(
             "not_sent",
             "surplus",
             "altered",
+            "found",
         )
     }
-    surplus, altered = total.pop("surplus"), total.pop("altered")
+    surplus, altered, maybe = total.pop("surplus"), total.pop("altered"), total.pop("found")
     read, staged, rejected = extraction.rows_read, extraction.rows_staged, extraction.rows_rejected
     accounted = sum(total[name] for name in ("success", "failed", "unprocessed", "unknown", "not_sent"))
     checks = [
@@ -201,14 +215,16 @@ def balance(
     ]
     if target_before is not None and target_after is not None:
         grown = target_after - target_before
+        lost = min(max(grown - total["created"], 0), maybe)  # created, by a job whose result was lost
         checks.append(
-            Check("target COUNT after - before = created", grown, total["created"], not shared_target)
+            Check("target COUNT after - before = created", grown, total["created"] + lost, not shared_target)
         )
     return Balance(
         source=extraction.source_count,
         read=read,
         rejected=rejected,
         staged=staged,
+        unsent=tuple(one.batch for one in found if one.not_sent),
         target_before=target_before,
         target_after=target_after,
         checks=tuple(checks),
@@ -219,36 +235,41 @@ def balance(
 def _lines(path: Path) -> int:
     """Rows in the rejected file."""
     count = pl.scan_csv(
-        _present(path), infer_schema=False, schema=dict.fromkeys(RejectedFile.HEADER, pl.String)
+        present(path), infer_schema=False, schema=dict.fromkeys(RejectedFile.HEADER, pl.String)
     )
     return int(count.select(pl.len()).collect().item())
 
 
-def failures(ledger: Ledger, logs: Path, key: str) -> pl.DataFrame:
-    """Failed rows by error: ``code``, ``fields``, ``rows``, ``message`` and ``key`` of one example.
+def failures(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
+    """Rows whose last outcome is failed, by error: ``code``, ``fields``, ``rows``, ``message`` and ``key`` of one example.
 
     References that are not found are told apart by the object that they refer to.
 
     ``sf__Error`` reads ``CODE:message:Field1,Field2 --`` (Bulk API 2.0 guide: Get Job Failed Record Results).
     """
-    fetched = {attempt.id for attempt in ledger.last_attempts().values() if attempt.state == "fetched"}
+    last, files, again = ledger.last_attempts(), by_attempt(ledger), sent_again(ledger, data, key)
     paths = [
-        logs / r.file for r in ledger.results() if r.kind == "failed" and r.rows and r.attempt in fetched
+        (logs / failed.file, batch.round)
+        for batch in ledger.all_batches()
+        if (attempt := last.get(batch.number)) and attempt.state == "fetched"
+        if (failed := files[attempt.id]["failed"]).rows
     ]
     if not paths:
         texts = dict.fromkeys(("message", "key"), pl.String)
         return pl.DataFrame(schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, **texts})
     error = pl.col("sf__Error")
     parts = [
-        _with_key(pl.scan_csv(_present(path), infer_schema=False), key).select(
-            error.str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN").alias("code"),
+        with_key(pl.scan_csv(present(path), infer_schema=False), key)
+        .join(again.lazy().filter(pl.col("round") > number), left_on=key, right_on="key", how="anti")
+        .select(
+            CODE.alias("code"),
             error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
             # without a field at the end; else all lookups of a table would be one reason
             error.str.extract(r"not found for field (\S+ in entity \w+)").alias("reference"),
             error.alias("message"),
             pl.col(key).alias("key"),
         )
-        for path in paths
+        for path, number in paths
     ]
     grouped = (
         pl.concat(parts)

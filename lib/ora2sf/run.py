@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ora2sf import data_check, preflight, reconcile
+from ora2sf import data_check, preflight, reconcile, rounds
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
@@ -27,6 +28,7 @@ from ora2sf.errors import (
     LedgerError,
     NotFoundError,
     Ora2sfError,
+    Paused,
     PreflightError,
     RunFolderError,
     SourceError,
@@ -34,13 +36,14 @@ from ora2sf.errors import (
 )
 from ora2sf.fields import AnyField, LookupField
 from ora2sf.keys import duplicates_across, key_files
-from ora2sf.ledger import Attempt, Extraction, Ledger
+from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient, SalesforceStatusTracker
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
+from ora2sf.signals import sigterm_interrupts
 from ora2sf.tables import TableConfig
 
 _MOST_EXAMPLES = 20
@@ -567,31 +570,83 @@ class Run:
                 )
                 if (chosen := [one for one in self._plans if one.todo == todo])
             ]
+            if due := rounds.due(self.ledger, self._rounds):
+                counts.append(
+                    {"batches": "results to look through: rows may be sent again", "number": len(due)}
+                )
             resumes = any(one.attempt for one in self._plans)
-            return Shown(
-                "This run resumes." if resumes else "Nothing of this run was uploaded before.", counts
-            )
+            begun = "This run resumes." if resumes else "Nothing of this run was uploaded before."
+            others = self._possibly_ours()
+            return Shown(f"{begun}{others[0]}", counts + others[1], "warning" if others[1] else "plain")
+
+    def _possibly_ours(self) -> tuple[str, list[dict[str, Any]]]:
+        """Jobs of this user and object that this slice's ledger does not know: told, and never touched."""
+        known = [attempt.job_id for attempt in self.ledger.attempts() if attempt.job_id]
+        rows = [
+            {"batches": f"possibly ours: job {job['id']} of {job['createdDate']}", "state": job["state"]}
+            for job in self._loader().others(known)
+        ]
+        if not rows:
+            return "", []
+        return (
+            f" {len(rows)} other job(s) of this user on {self.config.object} are not at their end; they may be of "
+            "another run and are left alone.",
+            rows,
+        )
 
     def upload(self) -> Shown:
-        """Sends, follows and collects what :meth:`plan_upload` shows."""
+        """Sends, follows and collects what :meth:`plan_upload` shows, and sends again what may pass.
+
+        Raises:
+            Paused: nothing more may be sent for now; the status record says In Progress, as after every failure here.
+            JobTimeout: a job is left running; the next run follows it.
+        """
         with self._guarded(), self._alone():
             plans = upload_step.plan(self.ledger, self.parameters.start_batch)
-            todo = [one for one in plans if one.todo in {"send", "follow", "collect"}]
-            if not todo:
+            todo = [one for one in plans if one.todo in upload_step.OPEN]
+            if not todo and not rounds.due(self.ledger, self._rounds):
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
                 self.ledger.settle("target_before", self.client.count(self.config.object))
-            self._update_status("Uploading")
             begun = time.monotonic()
-            self._upload(todo)
+            with self._told():
+                ends = self._upload(todo, self._rounds)
             seconds = time.monotonic() - begun
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
             return Shown(
-                f"{rows:,} rows in {len(todo)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s).",
+                f"{rows:,} rows in {len(ends)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)."
+                + self._rounds_said(),
                 tone="good",
             )
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The status record says Uploading, and In Progress when the upload ends early: somebody has to run it again.
+
+        SIGTERM is taken as Ctrl-C: nothing new is begun, and what runs is left so that the next run follows it.
+        """
+        self._update_status("Uploading")
+        try:
+            with sigterm_interrupts():
+                yield
+        except BaseException:
+            with suppress(Ora2sfError):  # the first error is the one to show
+                self._update_status("In Progress")
+            raise
+
+    @property
+    def _rounds(self) -> rounds.Rounds:
+        parent = self.config.parent_field
+        return rounds.Rounds(self.parameters.max_rounds, parent=parent.header if parent else None)
+
+    def _rounds_said(self) -> str:
+        again = Counter[int]()
+        for batch in self.ledger.all_batches():
+            again[batch.round] += batch.rows
+        said = [f"{again[number]:,} in round {number}" for number in sorted(again) if number]
+        return f" Rows that were sent again: {', '.join(said)}." if said else ""
 
     def _refuse_what_cannot_work(self) -> None:
         """Before the first job: the data has to have passed its check, which 01 makes, and the limits must not be used up."""
@@ -611,10 +666,9 @@ class Run:
             return "Nothing to send: every batch is settled or skipped."
         return "Warning: zero rows are staged. The upload is skipped and the status record left as it was."
 
-    def _upload(self, todo: list[upload_step.Plan]) -> None:
+    def _loader(self) -> SalesforceBulkLoader:
         p = self.parameters
-        self.ledger.forget("target_after")  # an interrupt must not leave the count of an earlier upload
-        loader = SalesforceBulkLoader(
+        return SalesforceBulkLoader(
             self.client,
             self.config.object,
             self.config.external_id_field,
@@ -624,19 +678,35 @@ class Run:
             max_concurrent_uploads=p.max_concurrent_uploads,
             job_timeout=p.job_timeout,
         )
+
+    def _upload(
+        self,
+        todo: list[upload_step.Plan],
+        again: rounds.Rounds | None = None,
+        may_begin: Callable[[Batch], None] = lambda _batch: None,
+    ) -> list[JobEnd]:
+        self.ledger.forget("target_after")  # an interrupt must not leave the count of an earlier upload
         with progress(f"upload {self.config.table}", "rows", sum(one.batch.rows for one in todo)) as bar:
 
             def settled(one: upload_step.Plan, end: JobEnd) -> None:
                 bar.update(one.batch.rows)
                 self._log(
-                    "job ended", batch=one.batch.number, job=end.job_id, state=end.state, failed=end.failed
+                    "job ended",
+                    round=one.batch.round,
+                    batch=one.batch.number,
+                    job=end.job_id,
+                    state=end.state,
+                    failed=end.failed,
                 )
 
-            upload_step.upload(todo, self.ledger, loader, self.data, settled)
+            ends = upload_step.upload(
+                todo, self.ledger, self._loader(), self.data, settled, rounds=again, may_begin=may_begin
+            )
         self.ledger.record("target_after", self.client.count(self.config.object))
+        return ends
 
     def jobs(self) -> Shown:
-        """One line per batch: its job, how it ended, its rows."""
+        """One line per batch: its last job, how it ended, its rows; batches of a later round hold rows that were sent again."""
         times, results = self.ledger.times(), self.ledger.results()
         by_attempt: dict[int, dict[str, int]] = {}
         for result in results:
@@ -645,6 +715,7 @@ class Run:
         rows = [
             {
                 "batch": batch.number,
+                "round": batch.round,
                 "rows": batch.rows,
                 "job": attempt.job_id if attempt else "",
                 "state": (attempt.job_state or attempt.state) if attempt else "not sent",
@@ -652,29 +723,27 @@ class Run:
                 "seconds": _seconds(times.get(attempt.id, {})) if attempt else "",
                 "message": (attempt.message if attempt else "") or "",
             }
-            for batch in self.ledger.batches()
+            for batch in self.ledger.all_batches()
             for attempt in (last.get(batch.number),)
         ]
         bad = any(row["state"] in {"Failed", "Aborted"} for row in rows)
-        return Shown(f"{len(rows)} batch(es).", rows, "warning" if bad else "plain")
+        return Shown(f"{len(rows)} batch(es).{self._rounds_said()}", rows, "warning" if bad else "plain")
 
     # 03
 
     def fetch_missing(self) -> Shown:
-        """Follows jobs that 02 left running and fetches result files that are not here yet."""
+        """Follows jobs that 02 left running and fetches result files that are not here yet; sends nothing."""
         with self._guarded(), self._alone():
             plans = upload_step.plan(self.ledger)
             lost = self._lost_files()
             open_ones = [one for one in plans if one.todo in {"follow", "collect"}]
             if open_ones:
-                self._upload(open_ones)
+                with suppress(Paused):
+                    self._upload(open_ones, may_begin=_nothing_is_sent)
             elif self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
-            loader = SalesforceBulkLoader(
-                self.client, self.config.object, self.config.external_id_field, logs=self.logs
-            )
             for attempt in lost:
-                self._fetch_again(loader, attempt)
+                self._fetch_again(self._loader(), attempt)
             if not open_ones and not lost:
                 return Shown("Every result file is here.", tone="good")
             return Shown(
@@ -703,7 +772,16 @@ class Run:
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
-            return Shown(_summary(books), rows, _TONES[books.verdict])
+            return Shown(_summary(books) + self._left_out(books), rows, _TONES[books.verdict])
+
+    def _left_out(self, books: reconcile.Balance) -> str:
+        """Which batches were not sent, and what to do about rows that may still be sent again."""
+        said = ""
+        if books.unsent:
+            said += f"\nNot sent: batch {_ranges(books.unsent)} ({books.not_sent:,} rows); 02_upload with start_batch = 1 sends them."
+        if due := rounds.due(self.ledger, self._rounds):
+            said += f"\n02_upload has to look through the results of {len(due)} batch(es): it looks unknown rows up, and sends again what may pass."
+        return said
 
     def _books(self) -> reconcile.Balance:
         key = self.config.external_id_field
@@ -720,7 +798,7 @@ class Run:
     def failures(self) -> Shown:
         """Failed rows by error, with one example each."""
         with self._guarded():
-            found = reconcile.failures(self.ledger, self.logs, self.config.external_id_field)
+            found = reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
             total = int(found["rows"].sum() or 0)
             if not total:
                 return Shown("Salesforce refused no row.", tone="good")
@@ -745,15 +823,20 @@ class Run:
                 )
                 raise BalanceError(
                     f"The books of run {self.parameters.run_id}, table {self.config.table} do not balance: {wrong}.",
-                    f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
+                    "Run 02_upload again with the same run_id, then 03_reconcile: rows of unknown outcome are looked up."
+                    if books.unknown and rounds.due(self.ledger, self._rounds)
+                    else f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
                 )
             self._close_status(books)
             self._note(books.verdict, **_numbers(books))
             where = f"Result files and rejected rows: {self.logs}"
-            return Shown(f"Verdict: {books.verdict}. {_summary(books)}\n{where}", tone=_TONES[books.verdict])
+            return Shown(
+                f"Verdict: {books.verdict}. {_summary(books)}{self._left_out(books)}\n{where}",
+                tone=_TONES[books.verdict],
+            )
 
     def _close_status(self, books: reconcile.Balance) -> None:
-        if books.staged == 0 or not any(a.state == "fetched" for a in self.ledger.attempts()):
+        if books.staged == 0 or not any(a.state in SETTLED for a in self.ledger.attempts()):
             return
         whole = not (books.failed or books.unprocessed or books.unknown or books.not_sent)
         self._update_status("Uploaded" if whole else "In Progress")
@@ -871,6 +954,23 @@ def _summary(books: reconcile.Balance) -> str:
     if books.target_after is not None:
         parts.append(f"{books.target_after:,} in the target")
     return ", ".join(parts) + "."
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """1-3, 7"""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _nothing_is_sent(batch: Batch) -> None:
+    raise Paused(
+        f"Batch {batch.number} has to be sent, which is not done here.", "Run 02_upload with the same run_id."
+    )
 
 
 def _mark(check: reconcile.Check) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ora2sf.batches import count_results
-from ora2sf.errors import LedgerError, NotFoundError, ParameterError
-from ora2sf.ledger import Attempt, Batch, Ledger, Result
-from ora2sf.salesforce import JobEnd, Journal, SalesforceBulkLoader
+from ora2sf.errors import LedgerError, NotFoundError, ParameterError, Paused, TargetError
+from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Result
+from ora2sf.results import errors
+from ora2sf.rounds import Rounds, next_round
+from ora2sf.salesforce import JobEnd, Journal, SalesforceBulkLoader, reasons
 
 Todo = Literal["send", "follow", "collect", "settled", "skipped"]
+#: What is still to be done.
+OPEN: frozenset[Todo] = frozenset({"send", "follow", "collect"})
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,19 @@ class Plan:
     """What is to be done with one batch.
 
     Attributes:
-        todo: ``send`` it as a new job; ``follow`` the job that has it; ``collect`` the results of an ended
-            job; ``settled``: its results are here; ``skipped``: it stands before ``start_batch``.
+        todo: ``send`` it as a new job, also when all of it was refused for a reason that somebody has to remove;
+            ``follow`` the job that has it; ``collect`` the results of an ended job; ``settled``: its results are here;
+            ``skipped``: it stands before ``start_batch``. A batch of a later round is never skipped.
     """
 
     batch: Batch
     todo: Todo
     attempt: Attempt | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """Salesforce has the batch, or may have it, since an earlier run."""
+        return self.todo == "follow" and self.attempt is not None and self.attempt.closed_by_us
 
 
 def plan(ledger: Ledger, start_batch: int = 1) -> list[Plan]:
@@ -37,20 +46,20 @@ def plan(ledger: Ledger, start_batch: int = 1) -> list[Plan]:
     Raises:
         ParameterError: ``start_batch`` lies beyond the last batch.
     """
-    batches, last = ledger.batches(), ledger.last_attempts()
-    if batches and start_batch > len(batches):
+    staged, last = len(ledger.batches()), ledger.last_attempts()
+    if staged and start_batch > staged:
         raise ParameterError(
-            f"start_batch {start_batch} lies beyond the last batch: there are {len(batches)}.",
-            f"Use a start_batch from 1 to {len(batches)}.",
+            f"start_batch {start_batch} lies beyond the last batch: there are {staged}.",
+            f"Use a start_batch from 1 to {staged}.",
         )
-    return [_plan_one(batch, last.get(batch.number), start_batch) for batch in batches]
+    return [_plan_one(batch, last.get(batch.number), start_batch) for batch in ledger.all_batches()]
 
 
 def _plan_one(batch: Batch, attempt: Attempt | None, start_batch: int) -> Plan:
     if attempt is None or attempt.state == "given_up":
         return Plan(batch, "skipped" if batch.number < start_batch else "send", attempt)
-    if attempt.state == "fetched":
-        return Plan(batch, "settled", attempt)
+    if attempt.state in SETTLED:
+        return Plan(batch, "send" if attempt.refused else "settled", attempt)
     return Plan(batch, "collect" if attempt.state == "ended" else "follow", attempt)
 
 
@@ -60,53 +69,128 @@ def upload(
     loader: SalesforceBulkLoader,
     data: Path,
     settled: Callable[[Plan, JobEnd], None] = lambda _plan, _end: None,
+    *,
+    rounds: Rounds | None = None,
+    may_begin: Callable[[Batch], None] = lambda _batch: None,
 ) -> list[JobEnd]:
-    """Carries a plan out; ``settled`` is told of each batch whose results are on disk.
+    """Carries a plan out, then sends again what may pass, round by round.
+
+    Args:
+        settled: is told of each batch whose results are on disk.
+        rounds: how rows are sent again; ``most=0`` only looks up rows of unknown outcome. None: nothing is sent again
+            and nothing looked up.
+        may_begin: is asked before a batch gets a job; it raises :class:`~ora2sf.errors.Paused` to stop for now.
 
     Raises:
+        Paused: see ``may_begin``, or a day's allocation is used up; jobs in flight were followed to their end.
+        TargetError: among others, a job was refused for a reason that every job would meet.
         Ora2sfError: the first failure; every begun job has been taken as far as it went, the rest is resumable.
     """
 
     def task(one: Plan) -> JobEnd:
-        end = _carry_out(one, ledger, loader, data)
+        end = _carry_out(one, ledger, loader, data, may_begin)
         settled(one, end)
+        _stop_if_hopeless(one.batch, ledger.last_attempts()[one.batch.number])
         return end
 
-    open_ones = [one for one in plans if one.todo in {"send", "follow", "collect"}]
-    return loader.run_parallel([functools.partial(task, one) for one in open_ones])
+    ends = _pass(plans, loader, task)
+    while rounds and (batches := next_round(ledger, loader, data, rounds)):
+        loader.pause(rounds.pause_before(batches[0].round))
+        ends += _pass([Plan(batch, "send") for batch in batches], loader, task)
+    return ends
 
 
-def _carry_out(one: Plan, ledger: Ledger, loader: SalesforceBulkLoader, data: Path) -> JobEnd:
-    if one.todo == "send" or one.attempt is None:
-        return _send(one.batch, ledger, loader, data)
-    attempt = one.attempt
-    note = LedgerJournal(ledger, one.batch.number, attempt.id)
-    if one.todo == "collect":
-        end = JobEnd(
-            attempt.job_id or "",
-            attempt.job_state or "",
-            attempt.processed or 0,
-            attempt.failed or 0,
-            attempt.message or "",
+def _pass(plans: list[Plan], loader: SalesforceBulkLoader, task: Callable[[Plan], JobEnd]) -> list[JobEnd]:
+    """Carries out what is open, the earliest round first, and never two batches together that share a parent.
+
+    Each round has half as many jobs at once as the one before: fewer jobs get less in each other's way.
+    """
+    todo = sorted((one for one in plans if one.todo in OPEN), key=lambda one: one.batch.round)
+    if not todo:
+        return []
+    return loader.run_parallel(
+        [functools.partial(task, one) for one in todo],
+        most=max(1, loader.max_concurrent_jobs >> todo[0].batch.round),
+        apart=lambda one, other: todo[one].batch.shares_parent(todo[other].batch),
+        flying=[place for place, one in enumerate(todo) if one.in_flight],
+    )
+
+
+def _stop_if_hopeless(batch: Batch, attempt: Attempt) -> None:
+    """Raises when the jobs to come would fail like this one."""
+    message = attempt.message or ""
+    failure = reasons.of_job(message) if attempt.job_state == "Failed" else "passing"
+    if failure == "quota":
+        raise Paused(
+            f"Job {attempt.job_id} of batch {batch.number} used the day's allocation up: {message}.",
+            "It comes back within 24 hours: run 02_upload then with the same run_id; it goes on where it stopped.",
         )
-        with _not_forgotten(attempt):
-            return loader.collect(end, note)
-    if _take_up(attempt, note, loader):
-        with _not_forgotten(attempt):
+    if attempt.refused or failure == "final":
+        why = attempt.refused or message
+        code = why.partition(":")[0].strip()
+        advice = reasons.HOPELESS.get(code, "Correct in the org what the message names")
+        raise TargetError(
+            f"Salesforce refuses every row of batch {batch.number} (job {attempt.job_id}), and would refuse the next ones: {why}",
+            f"{advice}. Then run 02_upload again with the same run_id: refused batches are sent again. "
+            "If the table file has to change, use a new run_id.",
+            error_code=code,
+        )
+
+
+def _carry_out(
+    one: Plan,
+    ledger: Ledger,
+    loader: SalesforceBulkLoader,
+    data: Path,
+    may_begin: Callable[[Batch], None],
+) -> JobEnd:
+    attempt = one.attempt
+    if one.todo == "send" or attempt is None:
+        return _send(one.batch, ledger, loader, data, may_begin)
+    note = LedgerJournal(ledger, one.batch.number, attempt.id)
+    try:
+        if one.todo == "collect":
+            return loader.collect(_as_known(attempt), note)
+        if _take_up(attempt, note, loader):
             return loader.follow(attempt.job_id or "", note)
-    return _send(one.batch, ledger, loader, data)
+    except (
+        NotFoundError
+    ):  # its rows may or may not be there: they are looked up before anything is sent again
+        note.gone()
+        return JobEnd(attempt.job_id or "", "gone", 0, 0, "Salesforce no longer knows the job")
+    return _send(one.batch, ledger, loader, data, may_begin)
 
 
-def _send(batch: Batch, ledger: Ledger, loader: SalesforceBulkLoader, data: Path) -> JobEnd:
+def _as_known(attempt: Attempt) -> JobEnd:
+    return JobEnd(
+        attempt.job_id or "",
+        attempt.job_state or "",
+        attempt.processed or 0,
+        attempt.failed or 0,
+        attempt.message or "",
+    )
+
+
+def _send(
+    batch: Batch,
+    ledger: Ledger,
+    loader: SalesforceBulkLoader,
+    data: Path,
+    may_begin: Callable[[Batch], None],
+) -> JobEnd:
+    may_begin(batch)
     note = LedgerJournal(ledger, batch.number)
     return loader.load_file(data / batch.file, note, size=batch.bytes, sha256=batch.sha256)
 
 
-def _take_up(attempt: Attempt, note: Journal, loader: SalesforceBulkLoader) -> bool:
+def _take_up(attempt: Attempt, note: LedgerJournal, loader: SalesforceBulkLoader) -> bool:
     """Matches an attempt that a killed run left with the server's state; True if the job has the batch.
 
-    A job that may have been closed is never sent again: if it is gone, its rows are unknown, and that is an
-    error for a person. A job that is still Open has committed nothing and is aborted.
+    A job that may have been closed is never sent again as it is: its results decide, or a look into the org. A job that
+    this run never closed has committed nothing; it is aborted while it is Open.
+
+    Raises:
+        NotFoundError: the job may have been closed, and Salesforce no longer knows it.
     """
     if attempt.job_id is None:
         note.given_up("the run ended before the job's id was known; an empty Open job commits nothing")
@@ -114,17 +198,15 @@ def _take_up(attempt: Attempt, note: Journal, loader: SalesforceBulkLoader) -> b
     try:
         state = loader.job(attempt.job_id)["state"]
     except NotFoundError:
-        if attempt.state in {"created", "uploaded"}:
-            note.given_up("the job was never closed and is gone")
-            return False
-        raise _forgotten(attempt) from None
+        if attempt.closed_by_us:
+            raise
+        note.given_up("the job was never closed and is gone")
+        return False
     if state == "Open" and attempt.state == "closed":
         loader.close_job(attempt.job_id)  # the data is in; whatever the answer was, it is to be closed
         return True
     if state == "Open":
-        loader.abort_job(attempt.job_id)
-        note.given_up("the run ended before the job was closed; aborted")
-        return False
+        return not _abort(attempt, note, loader)
     if attempt.state == "closing":
         note.closed()
     elif attempt.state != "closed":
@@ -138,21 +220,18 @@ def _take_up(attempt: Attempt, note: Journal, loader: SalesforceBulkLoader) -> b
     return True
 
 
-@contextmanager
-def _not_forgotten(attempt: Attempt) -> Iterator[None]:
-    try:
-        yield
-    except NotFoundError:
-        raise _forgotten(attempt) from None
+def _abort(attempt: Attempt, note: LedgerJournal, loader: SalesforceBulkLoader) -> bool:
+    """Aborts a job that is Open; False if it may have worked in spite of it.
 
-
-def _forgotten(attempt: Attempt) -> LedgerError:
-    """Salesforce keeps jobs and their results for seven days (Bulk API 2.0 guide: limits)."""
-    return LedgerError(
-        f"Job {attempt.job_id} of batch {attempt.batch} was closed and Salesforce no longer knows it: "
-        "its rows may or may not be there.",
-        "Look up the batch's keys in Salesforce; then load it again with a new run_id (an upsert is safe to repeat).",
-    )
+    A close that a killed run had sent can still arrive, and aborting undoes no row (Bulk API 2.0 guide: Close or Abort a
+    Job). A repeated upsert does no harm; an insert has to know from the job's results.
+    """
+    loader.abort_job(attempt.job_id or "")
+    if attempt.state == "closing" and loader.operation != "upsert":
+        note.closed()
+        return False
+    note.given_up("the run ended before the job was closed; aborted")
+    return True
 
 
 class LedgerJournal(Journal):
@@ -198,7 +277,24 @@ class LedgerJournal(Journal):
             results.append(
                 Result(self._attempt, file.kind, file.path.name, count.rows, count.created, file.sha256)
             )
-        self._ledger.fetched(self._attempt, results)
+        rows = self._ledger.batch(self._batch).rows
+        self._ledger.fetched(self._attempt, results, _refusal(end, results, rows))
+
+    def gone(self) -> None:
+        """Salesforce no longer knows the job, which had or may have had the batch."""
+        self._ledger.move(self._attempt, "gone")
 
     def given_up(self, reason: str) -> None:  # noqa: D102
         self._ledger.move(self._attempt, "given_up", message=reason)
+
+
+def _refusal(end: JobEnd, results: list[Result], rows: int) -> str | None:
+    """Why the job committed nothing, if that reason meets every job; each of its rows is known to be refused."""
+    counts = {result.kind: result.rows for result in results}
+    if counts["unprocessed"] == rows and end.state == "Failed" and reasons.of_job(end.message) == "final":
+        return end.message
+    if rows and counts["failed"] == rows and not counts["success"]:
+        said = errors(next(file.path for file in end.files if file.kind == "failed"))
+        if all(code in reasons.HOPELESS for code, _ in said):
+            return said[0][1]
+    return None

@@ -57,3 +57,4 @@ def slice_(tmp_path: Path, client: SalesforceClient) -> Iterator[Slice]:
     one = Slice(tmp_path, client)
     with one.ledger:
         yield one
+        assert one.ledger.parents_met() == []

@@ -13,8 +13,9 @@ import polars as pl
 
 from fakeforce import Org
 from ora2sf.batches import BatchWriter, RejectedFile
-from ora2sf.ledger import Ledger
+from ora2sf.ledger import Batch, Ledger
 from ora2sf.reconcile import Balance, balance, outcomes
+from ora2sf.rounds import Rounds
 from ora2sf.salesforce import JobEnd, SalesforceBulkLoader, SalesforceClient
 from ora2sf.upload import plan, upload
 
@@ -22,6 +23,8 @@ KEY = "demo+key"
 SECRET = "s3cret/with+signs=&% ก"
 OBJECT, FIELD = "Product2", "ProductCode"
 HEADER = ("ProductCode", "Name")
+#: Rows that may pass are sent again at once.
+QUICK = Rounds(pause=0)
 
 
 class Slice:
@@ -51,9 +54,17 @@ class Slice:
         settings = {"logs": self.logs, "poll_interval": 0.02, "sobject": OBJECT} | changes
         return SalesforceBulkLoader(self.client, external_id_field=FIELD, **settings)
 
-    def upload(self, *, start_batch: int = 1, **changes: Any) -> list[JobEnd]:
+    def upload(
+        self,
+        *,
+        start_batch: int = 1,
+        rounds: Rounds | None = QUICK,
+        may_begin: Callable[[Batch], None] = lambda _batch: None,
+        **changes: Any,
+    ) -> list[JobEnd]:
         """One run of the upload step, from whatever the ledger says."""
-        return upload(plan(self.ledger, start_batch), self.ledger, self.loader(**changes), self.data)
+        plans, loader = plan(self.ledger, start_batch), self.loader(**changes)
+        return upload(plans, self.ledger, loader, self.data, rounds=rounds, may_begin=may_begin)
 
     def states(self) -> list[str]:
         return [attempt.state for attempt in self.ledger.attempts()]

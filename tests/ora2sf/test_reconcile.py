@@ -240,7 +240,7 @@ def test_failures_are_grouped_by_code_and_fields_with_one_example(books):
     ]
     text = "".join(lines("failed", [key], error) for key, error in zip(keys, refused, strict=False))
     settle(books, 1, failed=text, success=lines("success", keys[5:]))
-    found = failures(books.ledger, books.logs, FIELD)
+    found = failures(books.ledger, books.data, books.logs, FIELD)
     assert found.select("code", "fields", "rows").rows() == [
         ("STRING_TOO_LONG", "Name", 2),
         ("REQUIRED_FIELD_MISSING", "A__c,B__c", 1),
@@ -261,16 +261,16 @@ def test_references_that_are_not_found_are_told_apart_by_what_they_refer_to(book
     ]
     text = "".join(lines("failed", [key], error) for key, error in zip(keys, refused, strict=True))
     settle(books, 1, failed=text)
-    found = failures(books.ledger, books.logs, FIELD)
+    found = failures(books.ledger, books.data, books.logs, FIELD)
     assert found.select("rows", "message").rows() == [(2, refused[0]), (1, refused[1])]
 
 
 def test_failures_have_the_same_columns_when_there_are_none(books):
     keys = books.stage(2)
     settle(books, 1, success=lines("success", keys[:1]), failed=lines("failed", keys[1:], "X:y:--"))
-    some = failures(books.ledger, books.logs, FIELD)
+    some = failures(books.ledger, books.data, books.logs, FIELD)
     settle(books, 1, "750y", success=lines("success", keys))
-    none = failures(books.ledger, books.logs, FIELD)
+    none = failures(books.ledger, books.data, books.logs, FIELD)
     assert none.schema == some.schema
     assert (some.height, none.height) == (1, 0)
 
@@ -280,4 +280,4 @@ def test_failures_of_a_lost_file_name_it(books):
     settle(books, 1, failed=lines("failed", keys, "X:y:--"))
     remove_result(books).unlink()
     with pytest.raises(RunFolderError, match="750x_failed"):
-        failures(books.ledger, books.logs, FIELD)
+        failures(books.ledger, books.data, books.logs, FIELD)

@@ -11,8 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from ora2sf.errors import (
     JobTimeout,
     NotFoundError,
     Ora2sfError,
+    Paused,
     RunFolderError,
     TargetError,
     TargetUnavailable,
@@ -58,6 +58,7 @@ _NEWEST = 5
 _BLOCK = 1 << 20
 _PACKED_BLOCK = 1 << 17  # about a tenth of what it unpacks to
 _LISTEN = 0.5
+_GRACE = 20.0  # seconds that an interrupted run waits for its threads: less than the 30 that Kubernetes gives
 _UPLOAD_TRIES = 3
 _FETCH_TRIES = 3
 
@@ -151,6 +152,21 @@ class SalesforceBulkLoader:
         self._pace, self._job_timeout = _Pace(poll_interval), job_timeout
         self._gzip_upload = gzip_upload
         self._stop = self._client.stop
+
+    @property
+    def client(self) -> SalesforceClient:
+        """The org."""
+        return self._client
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the result files."""
+        return self._logs
+
+    @property
+    def max_concurrent_jobs(self) -> int:
+        """Jobs in flight at most."""
+        return self._max_jobs
 
     # single calls
 
@@ -360,11 +376,23 @@ class SalesforceBulkLoader:
         pairs = zip(files, notes, strict=True)
         return self.run_parallel([functools.partial(self.load_file, file, note) for file, note in pairs])
 
-    def run_parallel(self, tasks: Sequence[Callable[[], JobEnd]]) -> list[JobEnd]:
+    def run_parallel(
+        self,
+        tasks: Sequence[Callable[[], JobEnd]],
+        *,
+        most: int | None = None,
+        apart: Callable[[int, int], bool] = lambda _one, _other: False,
+        flying: Iterable[int] = (),
+    ) -> list[JobEnd]:
         """Runs tasks in threads. After a failure that would hit every job nothing new is begun.
 
-        Such a failure is every one that is not transient, and an org that stays unavailable to as many tasks
-        in a row as may run at once. An interrupt parks the begun tasks: uploads break off, jobs are left.
+        Such a failure is every one that is not transient, a pause that is asked for, and an org that stays unavailable to as
+        many tasks in a row as may run at once. An interrupt parks the begun tasks: uploads break off, jobs are left.
+
+        Args:
+            most: tasks at once; by default ``max_concurrent_jobs``.
+            apart: says of the places of two tasks that they must not run at the same time.
+            flying: places of tasks whose job is in Salesforce already: what must stay apart from them waits.
 
         Raises:
             Ora2sfError: the first failure, a final one before a transient one, once every begun task has settled.
@@ -373,23 +401,44 @@ class SalesforceBulkLoader:
             return []
         self._stop.clear()
         _ = self._client.instance_url  # a wrong host or secret is reported once, before anything is begun
-        lanes = _Lanes(self._max_jobs)
-        with ThreadPoolExecutor(self._max_jobs, thread_name_prefix="job") as pool:
-            futures = [pool.submit(lanes.run, task) for task in tasks]
-            try:
-                while wait(futures, timeout=_LISTEN).not_done:
-                    pass  # an interrupt that another thread took is heard between two waits only
-            except BaseException:
-                self._stop.set()
-                for future in futures:
-                    future.cancel()
-                pool.shutdown()  # within seconds: whatever waits or sends looks at the flag
+        lanes = _Lanes(tasks, min(most or self._max_jobs, len(tasks)), apart, flying)
+        try:
+            lanes.run()
+        except BaseException:
+            self._stop.set()
+            if lanes.end(_GRACE):  # within seconds: whatever waits or sends looks at the flag
                 self._stop.clear()
-                raise
-        failures = [error for future in futures if (error := future.exception())]
-        if failures:
-            raise next((error for error in failures if not isinstance(error, TransientError)), failures[0])
-        return [end for future in futures if (end := future.result())]
+            raise
+        return lanes.ends()
+
+    def pause(self, seconds: float) -> None:
+        """Waits.
+
+        Raises:
+            JobTimeout: the loader was told to stop.
+        """
+        if seconds and self._stop.wait(seconds):
+            self._may_go_on()
+
+    def others(self, known: Iterable[str]) -> list[dict[str, Any]]:
+        """Jobs of this user and object that are not at their end and not among the known ones: possibly an earlier run's.
+
+        A job carries no tag, so whose they are cannot be told (Bulk API 2.0 guide: Get Information About All Ingest Jobs).
+        """
+        mine, user = set(known), self._client.user().get("user_id")
+        page = self._client.read("/jobs/ingest", {"jobType": "V2Ingest"})
+        found: list[dict[str, Any]] = []
+        while True:
+            found += [
+                job
+                for job in page["records"]
+                if (job["object"], job["createdById"]) == (self.sobject, user)
+                and job["state"] not in ENDED
+                and job["id"] not in mine
+            ]
+            if not page.get("nextRecordsUrl"):
+                return sorted(found, key=lambda job: str(job["createdDate"]))
+            page = self._client.read(page["nextRecordsUrl"])
 
     def _may_go_on(self) -> None:
         if self._stop.is_set():
@@ -456,29 +505,104 @@ class _Pace:
 
 
 class _Lanes:
-    """Runs tasks until a failure says that the next ones would fail as well."""
+    """Runs tasks side by side, keeps some of them apart, and begins nothing after a failure that would meet the next ones.
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._lock = threading.Lock()
+    A task that failed may have left its job in Salesforce: what must stay apart from it is not begun any more.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Callable[[], JobEnd]],
+        width: int,
+        apart: Callable[[int, int], bool],
+        flying: Iterable[int],
+    ) -> None:
+        self._tasks, self._width, self._apart = tasks, width, apart
+        self._news = threading.Condition()
+        self._waiting = list(range(len(tasks)))
+        self._flying = set(flying)
+        self._running = self._open_lanes = 0
         self._unavailable_in_a_row = 0
         self._blocked = False
+        self._ended: dict[int, JobEnd | BaseException] = {}
+        self._threads = [
+            threading.Thread(target=self._work, name=f"job_{lane}", daemon=True) for lane in range(width)
+        ]
 
-    def run(self, task: Callable[[], JobEnd]) -> JobEnd | None:
-        """What the task returns; None if it was not begun."""
-        if self._blocked:
-            return None
-        try:
-            end = task()
-        except BaseException as error:
-            with self._lock:
-                self._unavailable_in_a_row += isinstance(error, TargetUnavailable)
+    def run(self) -> None:
+        """Begins, and waits until every task that was begun has ended; an interrupt is heard meanwhile."""
+        for thread in self._threads:
+            with self._news:
+                self._open_lanes += 1
+            thread.start()
+        with (
+            self._news
+        ):  # not Thread.join: in Python 3.11 an interrupt in there takes a living thread for dead
+            while self._open_lanes:
+                self._news.wait(
+                    _LISTEN
+                )  # an interrupt that another thread took is heard between two waits only
+
+    def end(self, grace: float) -> bool:
+        """Begins nothing more and waits so many seconds for what runs; whether all of it has ended."""
+        with self._news:
+            self._blocked = True
+            self._news.notify_all()
+            return self._news.wait_for(lambda: not self._open_lanes, grace)
+
+    def ends(self) -> list[JobEnd]:
+        """What the tasks returned, in their order."""
+        failures = [end for _, end in sorted(self._ended.items()) if isinstance(end, BaseException)]
+        if failures:
+            raise min(failures, key=_weight)
+        return [end for _, end in sorted(self._ended.items()) if isinstance(end, JobEnd)]
+
+    def _work(self) -> None:
+        while (place := self._take()) is not None:
+            try:
+                end: JobEnd | BaseException = self._tasks[place]()
+            except BaseException as error:  # noqa: BLE001 - raised where the tasks were given
+                end = error
+            self._settle(place, end)
+        with self._news:
+            self._open_lanes -= 1
+            self._news.notify_all()
+
+    def _take(self) -> int | None:
+        """The next task that may begin; waits while all must stay apart from one that runs."""
+        with self._news:
+            while not self._blocked and self._waiting:
+                for place in self._waiting:
+                    if place in self._flying or not any(self._apart(place, other) for other in self._flying):
+                        self._waiting.remove(place)
+                        self._flying.add(place)
+                        self._running += 1
+                        return place
+                if not self._running:
+                    return None
+                self._news.wait()
+        return None
+
+    def _settle(self, place: int, end: JobEnd | BaseException) -> None:
+        with self._news:
+            self._ended[place] = end
+            self._running -= 1
+            if isinstance(end, JobEnd):
+                self._flying.discard(place)
+                self._unavailable_in_a_row = 0
+            else:
+                self._unavailable_in_a_row += isinstance(end, TargetUnavailable)
                 lost = self._unavailable_in_a_row >= self._width
-                self._blocked = self._blocked or lost or not isinstance(error, TransientError)
-            raise
-        with self._lock:
-            self._unavailable_in_a_row = 0
-        return end
+                stops = isinstance(end, Paused) or not isinstance(end, TransientError)
+                self._blocked = self._blocked or lost or stops
+            self._news.notify_all()
+
+
+def _weight(failure: BaseException) -> int:
+    """A final failure is told before a pause, and a pause before what may pass by itself."""
+    return (isinstance(failure, TransientError) and not isinstance(failure, Paused)) + isinstance(
+        failure, TransientError
+    )
 
 
 class _StagedFile:

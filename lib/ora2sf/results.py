@@ -1,0 +1,104 @@
+"""What became of each row of a batch, read from the result files of its job.
+
+Result files come unordered and with values written anew, so rows are joined by external id only
+(Bulk API 2.0 guide: Get Job Successful Record Results).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ora2sf.batches import read_batch
+from ora2sf.errors import RunFolderError
+from ora2sf.ledger import KINDS, Batch, Kind, Ledger, Result
+
+_FATES = {"kind": pl.String, "code": pl.String}
+
+
+@dataclass(frozen=True)
+class Fates:
+    """One line for each row of a batch.
+
+    Attributes:
+        rows: ``key``; ``kind``: success, failed, unprocessed, or unknown when no result file has the key; ``code`` of
+            a failed row.
+        surplus: result rows whose key is not in the batch, or that came twice.
+    """
+
+    rows: pl.DataFrame
+    surplus: int = 0
+
+
+def fates(batch: Batch, results: dict[Kind, Result], data: Path, logs: Path, key: str) -> Fates:
+    """What became of each row of a settled batch; without results every row is unknown."""
+    staged = read_batch(present(data / batch.file)).select(pl.col(key).alias("key"))
+    if not results:
+        return Fates(staged.with_columns(kind=pl.lit("unknown"), code=pl.lit(None, pl.String)))
+    found = pl.concat([_lines(present(logs / results[kind].file), kind, key) for kind in KINDS])
+    known = found.join(staged, on="key", how="semi").unique("key", keep="first", maintain_order=True)
+    rows = staged.join(known, on="key", how="left", maintain_order="left")
+    return Fates(rows.with_columns(pl.col("kind").fill_null("unknown")), found.height - known.height)
+
+
+def _lines(path: Path, kind: Kind, key: str) -> pl.DataFrame:
+    if path.stat().st_size == 0:
+        return pl.DataFrame(schema={"key": pl.String, **_FATES})
+    lines = with_key(pl.scan_csv(path, infer_schema=False), key)
+    code = CODE if "sf__Error" in lines.collect_schema().names() else pl.lit(None, pl.String)
+    return lines.select(
+        pl.col(key).fill_null("").alias("key"), pl.lit(kind).alias("kind"), code.alias("code")
+    ).collect()
+
+
+#: ``sf__Error`` reads ``CODE:message:Field1,Field2 --`` (Bulk API 2.0 guide: Get Job Failed Record Results).
+CODE = pl.col("sf__Error").str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN")
+
+
+def with_key(lines: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    """A job whose file Salesforce could not read gives headers without the sent columns: the key is empty then."""
+    return lines if key in lines.collect_schema().names() else lines.with_columns(pl.lit("").alias(key))
+
+
+def errors(path: Path) -> list[tuple[str, str]]:
+    """(code, an example of its message) for each code of a file of failed rows."""
+    lines = pl.scan_csv(path, infer_schema=False).select(CODE.alias("code"), "sf__Error")
+    return lines.group_by("code").agg(pl.col("sf__Error").min()).sort("code").collect().rows()
+
+
+def by_attempt(ledger: Ledger) -> dict[int, dict[Kind, Result]]:
+    """Attempt → kind → result file."""
+    files: dict[int, dict[Kind, Result]] = {}
+    for result in ledger.results():
+        files.setdefault(result.attempt, {})[result.kind] = result
+    return files
+
+
+def sent_again(ledger: Ledger, data: Path, key: str) -> pl.DataFrame:
+    """``key`` and ``round`` of every row that stands in a batch of a later round; of several rounds the last counts."""
+    again = [
+        read_batch(present(data / batch.file)).select(
+            pl.col(key).alias("key"), pl.lit(batch.round, pl.Int64).alias("round")
+        )
+        for batch in ledger.all_batches()
+        if batch.round
+    ]
+    if not again:
+        return pl.DataFrame(schema={"key": pl.String, "round": pl.Int64})
+    return pl.concat(again).group_by("key").agg(pl.col("round").max())
+
+
+def present(path: Path) -> Path:
+    """The path, if there is such a file.
+
+    Raises:
+        RunFolderError: there is none.
+    """
+    if not path.is_file():
+        raise RunFolderError(
+            f"{path} is gone: without it the books of this run cannot be proven.",
+            "Restore it from a backup; a result file that Salesforce still keeps (7 days) is fetched by 03_reconcile.",
+        )
+    return path
