@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import requests
 
 from ora2sf.ledger import Ledger
+from ora2sf.rounds import Rounds
 from ora2sf.salesforce import SalesforceBulkLoader, SalesforceClient
 from ora2sf.upload import plan, upload
 
@@ -127,7 +128,7 @@ def run(folder: str, operation: str, given: dict[str, Any] | None = None) -> Non
         max_concurrent_jobs=4, max_concurrent_uploads=2,
     )  # fmt: skip
     with Ledger(home / "ledger.sqlite") as ledger:
-        upload(plan(ledger), ledger, loader, home / "data")
+        upload(plan(ledger), ledger, loader, home / "data", rounds=Rounds(pause=0.0))
     client.close()
 
 

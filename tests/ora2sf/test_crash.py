@@ -146,9 +146,24 @@ class CrashSlice:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return Batch(number, name, ROWS, len(text.encode()), digest, rows[0][0], rows[-1][0])
 
+    def told(self, org):
+        """What ledger and org say of each attempt, for a failure's message."""
+        state = org.http.get(f"{org.url}/fakeforce/state", timeout=30).json()
+        jobs = {job["id"]: job for job in state["jobs"]}
+        with Ledger(self.home / "ledger.sqlite") as ledger:
+            lines = [
+                f"{one.batch} {one.state} {one.job_id} {one.job_state} {one.message}; in the org: "
+                + " ".join(
+                    str(jobs.get(one.job_id, {}).get(key))
+                    for key in ("state", "processed", "failed", "error")
+                )
+                for one in ledger.attempts()
+            ]
+        return "\n".join(lines)
+
     def check(self, org):
         """The target equals the source, without a row twice, and the books say the same."""
-        assert org.rows(self.prefix) == self.rows
+        assert org.rows(self.prefix) == self.rows, self.told(org)
         with Ledger(self.home / "ledger.sqlite") as ledger:
             last = ledger.last_attempts()
             assert {last[number].state for number in range(1, BATCHES + 1)} == {"fetched"}
@@ -227,7 +242,8 @@ def test_a_run_that_is_killed_anywhere_and_run_again_has_every_row_once(
         try:
             killed_and_resumed(point, operation, runs, crash_org, tmp_path)
         except AssertionError as error:
-            wrong.append((point, str(error)))
+            wrong.append(point)
+            print(f"{point}: {error}")
             return "WRONG"
         return "every row once"
 
