@@ -11,7 +11,7 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
+.PHONY: help demo demo-tables servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-upload lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
+test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
+	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s
+
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
 
@@ -46,6 +49,9 @@ bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
 
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
 	@$(BIN)/python bench/fakeoracle.py
+
+bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
+	@$(BIN)/python bench/upload.py
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .

@@ -5,7 +5,7 @@
 The rows are staged once. Then each contender, a process of its own (bench/upload_contenders.py, jsforce, `sf`), sends them
 to a fakeforce of its own that keeps no rows: once with 50 ms before each call, once without. Seconds are those that fakeforce
 counts from the first data call to the end of the last answer, medians of the rounds; peak memory is VmHWM, whole process.
-jsforce and sf come from .clients/ (`make test-clients`).
+The other clients get one plain file, and cut it as they do by themselves, at 50 ms only. jsforce and sf come from .clients/ (`make test-clients`).
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def main() -> int:
             flush=True,
         )
         for latency in (LATENCY, 0.0):
-            ours_and_bare(folder, latency, given.rounds)
-            if not given.without_others:
-                others(folder, latency)
+            bare = ours_and_bare(folder, latency, given.rounds)
+            if latency and not given.without_others:
+                others(folder, latency, bare)
         memory(folder, batches)
     return 0
 
@@ -102,8 +102,8 @@ def stage(folder: Path, rows: int, batch_rows: int) -> int:
     return len(writer.batches)
 
 
-def ours_and_bare(folder: Path, latency: float, rounds: int) -> None:
-    """In turn, so that a busy minute of the machine hits both."""
+def ours_and_bare(folder: Path, latency: float, rounds: int) -> float:
+    """In turn, so that a busy minute of the machine hits both; returns the seconds of the bare loop."""
     found: dict[str, list[Measured]] = {"bare loop": [], "ora2sf": []}
     for _ in range(rounds):
         for name, runs in found.items():
@@ -113,11 +113,11 @@ def ours_and_bare(folder: Path, latency: float, rounds: int) -> None:
     print(f"  ora2sf / bare loop {ratio:.2f}: {goal(ratio, GOALS[latency])}", flush=True)
     zipped = [run([*python("ora2sf"), "gzip"], folder, latency)]
     show("ora2sf, gzip on the wire", latency, zipped, bare)
+    return bare
 
 
-def others(folder: Path, latency: float) -> None:
+def others(folder: Path, latency: float, bare: float) -> None:
     """The one plain file, with what each client does by itself."""
-    bare = None
     for name, command in (
         ("simple-salesforce", python("simple-salesforce")),
         ("jsforce", node("upload_jsforce.cjs")),
@@ -132,7 +132,7 @@ def others(folder: Path, latency: float) -> None:
 def memory(folder: Path, batches: int) -> None:
     """Ours with all batches and with a tenth of them."""
     few = max(1, batches // 10)
-    small = run([*python("ora2sf"), "plain", str(few)], folder, 0.0).peak
+    small = run([*python("ora2sf"), "plain", str(few)], folder, 0.0, few / batches).peak
     large = run([*python("ora2sf"), "plain", str(batches)], folder, 0.0).peak
     print(f"  peak memory with {batches} batches {large:.0f} MB: {goal(large, MOST_MB)}")
     print(f"  over that with {few} ({small:.0f} MB) {large / small:.2f}: {goal(large / small, MOST_GROWTH)}")
@@ -170,8 +170,8 @@ def node(script: str) -> list[str]:
     return [found, str(HERE / script)] if found and (CLIENTS / ".npm").exists() else []
 
 
-def run(command: list[str], folder: Path, latency: float) -> Measured:
-    """One contender on a fresh server, in a folder of its own."""
+def run(command: list[str], folder: Path, latency: float, share: float = 1.0) -> Measured:
+    """One contender on a fresh server, in a folder of its own; ``share`` of the rows is what it sends."""
     with server(folder / "schema") as (url, _), work_folder(folder) as work:
         steer(url, "settings", {"keep_rows": False})
         if latency:
@@ -191,7 +191,7 @@ def run(command: list[str], folder: Path, latency: float) -> Measured:
             raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
         state = requests.get(f"{url}/fakeforce/state", timeout=30).json()
         calls = requests.get(f"{url}/fakeforce/calls", timeout=30).json()
-        check(state, work, folder)
+        check(state, work, round(share * (lines(folder / "all.csv") - 1)))
         return Measured(state["calls_seconds"], processor, len(calls), peak.megabytes())
 
 
@@ -229,13 +229,12 @@ def steer(url: str, what: str, body: dict[str, Any]) -> None:
     requests.post(f"{url}/fakeforce/{what}", json=body, timeout=30).raise_for_status()
 
 
-def check(state: dict[str, Any], work: Path, folder: Path) -> None:
+def check(state: dict[str, Any], work: Path, rows: int) -> None:
     """A benchmark of a wrong result is worth nothing: every row sent was processed, and its result line is on disk."""
     sent = sum(job["processed"] for job in state["jobs"])
     saved = sum(lines(path) - 1 for path in work.rglob("*success*.csv"))
-    whole = lines(folder / "all.csv") - 1
-    if sent != saved or sent not in (whole, whole // 10):
-        raise SystemExit(f"{sent} rows processed, {saved} result lines saved, {whole} staged")
+    if not sent == saved == rows:
+        raise SystemExit(f"{sent} rows processed, {saved} result lines saved, {rows} to be sent")
 
 
 def lines(path: Path) -> int:
@@ -245,20 +244,28 @@ def lines(path: Path) -> int:
 
 
 class Peak:
-    """The peak memory of a process, read while it lives: what wait() tells would include the parent's (fork, exec)."""
+    """The peak memory of a process, or of one that it started if that has more, read while they live.
+
+    What wait() tells would include the parent's (fork, exec).
+    """
 
     def __init__(self, pid: int) -> None:
-        self._status, self._kilobytes = Path(f"/proc/{pid}/status"), 0
+        self._pid, self._kilobytes = pid, 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         while not self._ended.wait(0.02):
-            with suppress(OSError):
-                for line in self._status.read_text().splitlines():
-                    if line.startswith("VmHWM:"):
-                        self._kilobytes = int(line.split()[1])
+            self._look(self._pid)
+
+    def _look(self, pid: int) -> None:
+        with suppress(OSError):  # it has ended
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    self._kilobytes = max(self._kilobytes, int(line.split()[1]))
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                self._look(int(child))
 
     def megabytes(self) -> float:
         """Once the process has ended."""

@@ -106,7 +106,9 @@ def simple_salesforce() -> None:
     """The one file, cut by the client itself, with its own settings; then the results of each job."""
     from simple_salesforce import Salesforce
 
-    handler = Salesforce(instance_url=ORG, session_id=TOKEN, version="66.0").bulk2.Sales_Line__c
+    org = Salesforce(instance_url=ORG, session_id=TOKEN, version="66.0")
+    org.bulk2_url = f"{ORG}/services/data/v66.0/jobs/"  # it takes every org for one that speaks https
+    handler = org.bulk2.Sales_Line__c
     jobs = handler.upsert(csv_file=str(STAGED / "all.csv"), external_id_field=JOB["externalIdFieldName"])
     for job in jobs:
         name = job["job_id"]
