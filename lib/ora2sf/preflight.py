@@ -58,6 +58,15 @@ _FITS = {
 }
 
 
+#: What the run-as user has to be allowed on the object.
+_RIGHTS = {
+    "upsert": ("createable", "updateable"),
+    "insert": ("createable",),
+    "update": ("updateable",),
+    "delete": ("deletable",),
+}
+
+
 @dataclass(frozen=True)
 class Line:
     """One mapped field: where it comes from, what it becomes, and what is wrong with it."""
@@ -171,9 +180,11 @@ def _of_field(
         return
     if found["type"] not in _FITS[spec.type]:
         yield f"a {spec.type} does not fit a field of type {found['type']}"
-    if not found["createable"]:
+    if config.operation == "delete":
+        return
+    if not found["createable"] and config.operation != "update":
         yield "the run-as user may not write it (createable is false)"
-    if not found["updateable"] and spec.field != config.external_id_field:
+    if not found["updateable"] and config.operation != "insert" and spec.field != config.external_id_field:
         yield "the run-as user may not change it (updateable is false)"
     yield from _of_size(spec, found)
 
@@ -233,7 +244,7 @@ def _written(spec: AnyField) -> set[str]:
 
 
 def _of_object(config: TableConfig, describe: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[str]:
-    for right in ("createable", "updateable"):
+    for right in _RIGHTS[config.operation]:
         if not describe.get(right):
             yield f"the run-as user may not write {config.object} ({right} is false)"
     key = fields.get(config.external_id_field)
@@ -246,7 +257,7 @@ def _of_object(config: TableConfig, describe: Mapping[str, Any], fields: Mapping
     }
     for name, entry in fields.items():
         needed = entry["createable"] and not entry["nillable"] and not entry["defaultedOnCreate"]
-        if needed and name not in mapped:
+        if needed and name not in mapped and config.operation in {"upsert", "insert"}:
             yield f"{config.object} requires {name}, which no field of the table file fills"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,17 @@ import polars as pl
 
 from ora2sf.batches import RejectedFile
 from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Kind, Ledger, Lookup, Result
-from ora2sf.results import CODE, Fates, by_attempt, fates, present, sent_again, with_key
+from ora2sf.results import (
+    CODE,
+    Fates,
+    by_attempt,
+    fates,
+    ids_path,
+    present,
+    round_after,
+    sent_again,
+    with_key,
+)
 
 Verdict = Literal[
     "complete", "complete with exceptions", "incomplete", "all rejected", "nothing to do", "does not balance"
@@ -28,7 +38,9 @@ class Outcome:
         again: rows that were sent again: they count in the batch of the later round.
         altered: result files that are not the bytes that Salesforce returned.
         surplus: result rows whose key was not staged in this batch, or that came twice.
-        found: rows that no result file knew and that were in the org all the same: this job may have created them.
+        removed: records that a delete took.
+        found: rows that no result file knew and that were in the org all the same: this job may have created them. Of
+            a delete, below zero: rows that were not there, which it may have deleted.
     """
 
     batch: int
@@ -43,6 +55,7 @@ class Outcome:
     altered: int = 0
     surplus: int = 0
     created: int = 0
+    removed: int = 0
     found: int = 0
 
 
@@ -71,6 +84,7 @@ class Balance:
     staged: int
     success: int
     created: int
+    removed: int
     failed: int
     unprocessed: int
     unknown: int
@@ -83,7 +97,7 @@ class Balance:
     @property
     def updated(self) -> int:
         """Successful rows that existed before."""
-        return self.success - self.created
+        return self.success - self.created - self.removed
 
     @property
     def verdict(self) -> Verdict:
@@ -106,18 +120,26 @@ def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
         key: the column of the external id; result rows come unordered and are joined by it alone.
     """
     last, files, lookups = ledger.last_attempts(), by_attempt(ledger), ledger.lookups()
-    again = sent_again(ledger, data, key)
+    resent = ledger.sent_again()
+    again, deletes = sent_again(ledger, data, key), ledger.setting("operation") == "delete"
     found = []
     for batch in ledger.all_batches():
-        later = again.filter(pl.col("round") > batch.round).select("key")
         attempt = last.get(batch.number)
         if attempt is None or attempt.state not in SETTLED:
             found.append(_unsettled(batch, attempt))
         else:
+            later = again.filter(round_after(batch)) if attempt.id in resent else again.clear()
             rows = fates(batch, files.get(attempt.id, {}), data, logs, key)
             results = files.get(attempt.id, {})
-            found.append(_outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, logs))
+            one = _outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, logs)
+            found.append(_deleting(one, results, lookups.get(attempt.id)) if deletes else one)
     return found
+
+
+def _deleting(one: Outcome, results: dict[Kind, Result], lookup: Lookup | None) -> Outcome:
+    """A row that a look did not find may have been deleted by this job, or never have been there."""
+    removed = results["success"].rows if results else 0
+    return replace(one, created=0, removed=removed, found=lookup.found - lookup.rows if lookup else 0)
 
 
 def _unsettled(batch: Batch, attempt: Attempt | None) -> Outcome:
@@ -192,6 +214,7 @@ def balance(
         for name in (
             "success",
             "created",
+            "removed",
             "failed",
             "unprocessed",
             "unknown",
@@ -214,11 +237,10 @@ def balance(
         Check("result files changed since they were fetched = 0", altered, 0),
     ]
     if target_before is not None and target_after is not None:
-        grown = target_after - target_before
-        lost = min(max(grown - total["created"], 0), maybe)  # created, by a job whose result was lost
-        checks.append(
-            Check("target COUNT after - before = created", grown, total["created"] + lost, not shared_target)
-        )
+        grown, told = target_after - target_before, total["created"] - total["removed"]
+        lost = max(min(maybe, 0), min(max(maybe, 0), grown - told))  # done by a job whose result was lost
+        name = "target COUNT after - before = created" + (" - deleted" if total["removed"] else "")
+        checks.append(Check(name, grown, told + lost, not shared_target))
     return Balance(
         source=extraction.source_count,
         read=read,
@@ -248,33 +270,50 @@ def failures(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
     ``sf__Error`` reads ``CODE:message:Field1,Field2 --`` (Bulk API 2.0 guide: Get Job Failed Record Results).
     """
     last, files, again = ledger.last_attempts(), by_attempt(ledger), sent_again(ledger, data, key)
-    paths = [
-        (logs / failed.file, batch.round)
+    refused = [
+        _refused(batch, present(logs / failed.file), data, key, again)
         for batch in ledger.all_batches()
         if (attempt := last.get(batch.number)) and attempt.state == "fetched"
         if (failed := files[attempt.id]["failed"]).rows
     ]
-    if not paths:
+    parts = refused + [_without_record(present(logs / one.file)) for one in ledger.lookups().values()]
+    if not parts:
         texts = dict.fromkeys(("message", "key"), pl.String)
         return pl.DataFrame(schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, **texts})
-    error = pl.col("sf__Error")
-    parts = [
-        with_key(pl.scan_csv(present(path), infer_schema=False), key)
-        .join(again.lazy().filter(pl.col("round") > number), left_on=key, right_on="key", how="anti")
-        .select(
-            CODE.alias("code"),
-            error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
-            # without a field at the end; else all lookups of a table would be one reason
-            error.str.extract(r"not found for field (\S+ in entity \w+)").alias("reference"),
-            error.alias("message"),
-            pl.col(key).alias("key"),
-        )
-        for path, number in paths
-    ]
     grouped = (
         pl.concat(parts)
         .group_by("code", "fields", "reference")
-        .agg(pl.len().alias("rows"), pl.col("message").min(), pl.col("key").sort_by("message").first())
+        .agg(pl.len().alias("rows"), pl.col("message").min(), pl.col("key").sort_by("message", "key").first())
     )
     ordered = grouped.sort("rows", "code", "fields", "message", descending=[True, False, False, False])
     return ordered.drop("reference").collect()
+
+
+def _refused(batch: Batch, path: Path, data: Path, key: str, again: pl.DataFrame) -> pl.LazyFrame:
+    """The failed rows of a batch, without those that were sent again later."""
+    error, later = pl.col("sf__Error"), again.lazy().filter(round_after(batch))
+    lines = with_key(pl.scan_csv(path, infer_schema=False), key, ids_path(data, batch))
+    return lines.join(later, left_on=key, right_on="key", how="anti").select(
+        CODE.alias("code"),
+        error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
+        # without a field at the end; else all lookups of a table would be one reason
+        error.str.extract(r"not found for field (\S+ in entity \w+)").alias("reference"),
+        error.alias("message"),
+        pl.col(key).alias("key"),
+    )
+
+
+def _without_record(lookup: Path) -> pl.LazyFrame:
+    """Rows of an update whose key no record has: their job never had them."""
+    nothing = pl.lit(None, pl.String)
+    return (
+        pl.scan_csv(lookup, infer_schema=False)
+        .filter(outcome="failed")
+        .select(
+            pl.lit("NOT_FOUND").alias("code"),
+            pl.lit("").alias("fields"),
+            nothing.alias("reference"),
+            pl.lit("no record has this key").alias("message"),
+            pl.nth(0).alias("key"),
+        )
+    )

@@ -37,16 +37,18 @@ def fates(batch: Batch, results: dict[Kind, Result], data: Path, logs: Path, key
     staged = read_batch(present(data / batch.file)).select(pl.col(key).alias("key"))
     if not results:
         return Fates(staged.with_columns(kind=pl.lit("unknown"), code=pl.lit(None, pl.String)))
-    found = pl.concat([_lines(present(logs / results[kind].file), kind, key) for kind in KINDS])
+    found = pl.concat(
+        [_lines(present(logs / results[kind].file), kind, key, ids_path(data, batch)) for kind in KINDS]
+    )
     known = found.join(staged, on="key", how="semi").unique("key", keep="first", maintain_order=True)
     rows = staged.join(known, on="key", how="left", maintain_order="left")
     return Fates(rows.with_columns(pl.col("kind").fill_null("unknown")), found.height - known.height)
 
 
-def _lines(path: Path, kind: Kind, key: str) -> pl.DataFrame:
+def _lines(path: Path, kind: Kind, key: str, ids: Path) -> pl.DataFrame:
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={"key": pl.String, **_FATES})
-    lines = with_key(pl.scan_csv(path, infer_schema=False), key)
+    lines = with_key(pl.scan_csv(path, infer_schema=False), key, ids)
     code = CODE if "sf__Error" in lines.collect_schema().names() else pl.lit(None, pl.String)
     return lines.select(
         pl.col(key).fill_null("").alias("key"), pl.lit(kind).alias("kind"), code.alias("code")
@@ -57,9 +59,23 @@ def _lines(path: Path, kind: Kind, key: str) -> pl.DataFrame:
 CODE = pl.col("sf__Error").str.extract(r"^([A-Z_]+)").fill_null("UNKNOWN")
 
 
-def with_key(lines: pl.LazyFrame, key: str) -> pl.LazyFrame:
-    """A job whose file Salesforce could not read gives headers without the sent columns: the key is empty then."""
-    return lines if key in lines.collect_schema().names() else lines.with_columns(pl.lit("").alias(key))
+def with_key(lines: pl.LazyFrame, key: str, ids: Path) -> pl.LazyFrame:
+    """Result rows with their key. Those of a delete have the Id alone, and ``ids`` the key of each.
+
+    A job whose file Salesforce could not read gives headers without the sent columns: the key is empty then.
+    """
+    names = lines.collect_schema().names()
+    if key in names:
+        return lines
+    if "Id" in names and ids.is_file():
+        known = pl.scan_csv(ids, infer_schema=False).rename({"key": key})
+        return lines.join(known, on="Id", how="left")
+    return lines.with_columns(pl.lit("").alias(key))
+
+
+def ids_path(data: Path, batch: Batch) -> Path:
+    """Where the key of each Id stands that a delete names."""
+    return data / f"{batch.file.removesuffix('.csv.gz')}.ids.csv"
 
 
 def errors(path: Path) -> list[tuple[str, str]]:
@@ -88,6 +104,11 @@ def sent_again(ledger: Ledger, data: Path, key: str) -> pl.DataFrame:
     if not again:
         return pl.DataFrame(schema={"key": pl.String, "round": pl.Int64})
     return pl.concat(again).group_by("key").agg(pl.col("round").max())
+
+
+def round_after(batch: Batch) -> pl.Expr:
+    """Of :func:`sent_again`: the row stands in a later round than this batch, and counts there."""
+    return pl.col("round") > batch.round
 
 
 def present(path: Path) -> Path:

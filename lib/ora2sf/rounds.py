@@ -19,13 +19,14 @@ import polars as pl
 
 from ora2sf import results
 from ora2sf.batches import BatchWriter, read_batch
+from ora2sf.identify import ids
 from ora2sf.ledger import Attempt, Batch, Ledger, Lookup, Sifted
 from ora2sf.salesforce import SalesforceBulkLoader, reasons
 
 #: Rows in a batch of the first, second, … round that sends again: one internal batch at most, then fewer and fewer.
 _SIZES = (10_000, 2_000, 400)
 
-Fate = Literal["success", "unprocessed", "unknown", "again"]
+Fate = Literal["success", "failed", "unprocessed", "unknown", "again"]
 
 
 @dataclass(frozen=True)
@@ -137,37 +138,32 @@ class _Sieve:
         self, attempt: Attempt, unknown: pl.DataFrame, *, again: bool
     ) -> tuple[Lookup, pl.DataFrame]:
         """Asks the org for the keys, and keeps the answer beside the result files; also the keys to send again."""
-        there = self._there(unknown["key"])
+        loader = self._loader
+        there = ids(loader.client, loader.sobject, loader.external_id_field, unknown["key"]).is_not_null()
         asked = unknown.with_columns(found=there).with_columns(
             outcome=pl.when(pl.col("found"))
             .then(pl.lit(self._fate(found=True, again=again)))
             .otherwise(pl.lit(self._fate(found=False, again=again)))
         )
-        path = self._loader.logs / f"{self._loader.sobject}_{attempt.job_id}_lookup.csv"
-        sha256 = _save(asked.rename({"key": self._loader.external_id_field}), path)
+        path = loader.logs / f"{loader.sobject}_{attempt.job_id}_lookup.csv"
+        sha256 = _save(asked.rename({"key": loader.external_id_field}), path)
         lookup = Lookup(attempt.id, path.name, asked.height, int(there.sum()), sha256)
         return lookup, asked.filter(outcome="again").select("key")
 
     def _fate(self, *, found: bool, again: bool) -> Fate:
-        """What a lookup proves. A record that an insert made is there; that one is there proves no value of an upsert."""
-        if self._loader.operation == "insert" and found:
+        """What a lookup proves.
+
+        A record that an insert made is there, and one that a delete took is not; that one is there proves no value of an
+        upsert or update, and an update of none cannot pass.
+        """
+        operation = self._loader.operation
+        if found == (operation == "insert") and operation in {"insert", "delete"}:
             return "success"
+        if operation == "update" and not found:
+            return "failed"
         if again:
             return "again"
-        return "unknown" if found else "unprocessed"
-
-    def _there(self, keys: pl.Series) -> pl.Series:
-        """Which of the keys a record has, compared as Salesforce does."""
-        client, sobject, field = self._loader.client, self._loader.sobject, self._loader.external_id_field
-        fields = client.describe(sobject)["fields"]
-        exact = any(one["name"] == field and one["caseSensitive"] for one in fields)
-
-        def folded(texts: pl.Series) -> pl.Series:
-            texts = texts.str.strip_chars()
-            return texts if exact else texts.str.to_lowercase()
-
-        present = pl.Series(list(client.existing(sobject, field, keys)), dtype=pl.String)
-        return folded(keys).is_in(folded(present).implode())
+        return "unknown" if found and operation != "delete" else "unprocessed"
 
 
 def _save(rows: pl.DataFrame, path: Path) -> str:

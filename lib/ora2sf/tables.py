@@ -103,6 +103,8 @@ class TableConfig(Strict):
     """One table file, checked. Read it with :meth:`load`.
 
     Attributes:
+        operation: what the jobs do. ``update`` and ``delete`` name records by Id (Bulk API 2.0 guide: Prepare CSV Files), which is
+            asked for by key; a row without a record then fails, or has nothing left to delete.
         duplicates: which of several rows with one key counts, by ``source.order_by``; the others are rejected,
             also when the one that counts is rejected itself: an older value must not pass for the newest.
         parent: name of the lookup field whose record the rows belong to: its rows are read one after the other and
@@ -119,7 +121,7 @@ class TableConfig(Strict):
     description: str = ""
     object: ApiName
     external_id_field: ApiName
-    operation: Literal["upsert"] = "upsert"
+    operation: Literal["upsert", "insert", "update", "delete"] = "upsert"
     phase: int = Field(default=1, ge=1, le=99)
     source_time_zone: str = "UTC"
     duplicates: Literal["first", "last", "reject_all"] = "reject_all"

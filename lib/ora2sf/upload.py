@@ -10,6 +10,7 @@ from typing import Literal
 
 from ora2sf.batches import count_results
 from ora2sf.errors import LedgerError, NotFoundError, ParameterError, Paused, TargetError
+from ora2sf.identify import sendable
 from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Result
 from ora2sf.results import errors
 from ora2sf.rounds import Rounds, next_round
@@ -87,10 +88,12 @@ def upload(
         Ora2sfError: the first failure; every begun job has been taken as far as it went, the rest is resumable.
     """
 
+    _same_operation(ledger, loader)
+
     def task(one: Plan) -> JobEnd:
         end = _carry_out(one, ledger, loader, data, may_begin)
         settled(one, end)
-        _stop_if_hopeless(one.batch, ledger.last_attempts()[one.batch.number])
+        _stop_if_hopeless(one.batch, ledger.last_attempt(one.batch.number))
         return end
 
     ends = _pass(plans, loader, task)
@@ -98,6 +101,15 @@ def upload(
         loader.pause(rounds.pause_before(batches[0].round))
         ends += _pass([Plan(batch, "send") for batch in batches], loader, task)
     return ends
+
+
+def _same_operation(ledger: Ledger, loader: SalesforceBulkLoader) -> None:
+    begun = ledger.settle("operation", loader.operation)
+    if begun != loader.operation:
+        raise LedgerError(
+            f"This slice was begun with operation = {begun}, now it is {loader.operation}.",
+            "Put the table file back as it was, or use a new run_id.",
+        )
 
 
 def _pass(plans: list[Plan], loader: SalesforceBulkLoader, task: Callable[[Plan], JobEnd]) -> list[JobEnd]:
@@ -179,8 +191,9 @@ def _send(
     may_begin: Callable[[Batch], None],
 ) -> JobEnd:
     may_begin(batch)
-    note = LedgerJournal(ledger, batch.number)
-    return loader.load_file(data / batch.file, note, size=batch.bytes, sha256=batch.sha256)
+    file = sendable(batch, loader, data)
+    note = LedgerJournal(ledger, batch.number, sent=file.rows)
+    return loader.load_file(file.path, note, size=file.size, sha256=file.sha256)
 
 
 def _take_up(attempt: Attempt, note: LedgerJournal, loader: SalesforceBulkLoader) -> bool:
@@ -224,10 +237,13 @@ def _abort(attempt: Attempt, note: LedgerJournal, loader: SalesforceBulkLoader) 
     """Aborts a job that is Open; False if it may have worked in spite of it.
 
     A close that a killed run had sent can still arrive, and aborting undoes no row (Bulk API 2.0 guide: Close or Abort a
-    Job). A repeated upsert does no harm; an insert has to know from the job's results.
+    Job). Then the job's results tell; only an upsert, which may be repeated, is content with the job's counters.
     """
-    loader.abort_job(attempt.job_id or "")
-    if attempt.state == "closing" and loader.operation != "upsert":
+    job = attempt.job_id or ""
+    loader.abort_job(job)
+    if attempt.state == "closing" and (
+        loader.operation != "upsert" or loader.job(job).get("numberRecordsProcessed")
+    ):
         note.closed()
         return False
     note.given_up("the run ended before the job was closed; aborted")
@@ -239,10 +255,13 @@ class LedgerJournal(Journal):
 
     Args:
         attempt: the attempt to go on with; by default each ``intended`` begins a new one.
+        sent: rows in the job; by default those of the batch.
     """
 
-    def __init__(self, ledger: Ledger, batch: int, attempt: int | None = None) -> None:
-        self._ledger, self._batch = ledger, batch
+    def __init__(
+        self, ledger: Ledger, batch: int, attempt: int | None = None, *, sent: int | None = None
+    ) -> None:
+        self._ledger, self._batch, self._sent = ledger, batch, sent
         self._attempt = attempt or 0
 
     def intended(self) -> None:  # noqa: D102 - see Journal
@@ -277,7 +296,7 @@ class LedgerJournal(Journal):
             results.append(
                 Result(self._attempt, file.kind, file.path.name, count.rows, count.created, file.sha256)
             )
-        rows = self._ledger.batch(self._batch).rows
+        rows = self._ledger.batch(self._batch).rows if self._sent is None else self._sent
         self._ledger.fetched(self._attempt, results, _refusal(end, results, rows))
 
     def gone(self) -> None:
@@ -291,7 +310,12 @@ class LedgerJournal(Journal):
 def _refusal(end: JobEnd, results: list[Result], rows: int) -> str | None:
     """Why the job committed nothing, if that reason meets every job; each of its rows is known to be refused."""
     counts = {result.kind: result.rows for result in results}
-    if counts["unprocessed"] == rows and end.state == "Failed" and reasons.of_job(end.message) == "final":
+    if (
+        rows
+        and counts["unprocessed"] == rows
+        and end.state == "Failed"
+        and reasons.of_job(end.message) == "final"
+    ):
         return end.message
     if rows and counts["failed"] == rows and not counts["success"]:
         said = errors(next(file.path for file in end.files if file.kind == "failed"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -13,7 +14,7 @@ import pytest
 from staged import FIELD, OBJECT, keys_in
 
 from ora2sf.batches import BatchWriter, RejectedFile
-from ora2sf.errors import JobTimeout, Paused, RunFolderError, TargetError, TransientError
+from ora2sf.errors import JobTimeout, LedgerError, Paused, RunFolderError, TargetError, TransientError
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.reconcile import failures, outcomes
 from ora2sf.rounds import Rounds, due
@@ -473,6 +474,118 @@ def test_jobs_of_the_same_user_and_object_are_listed_and_never_touched(org, slic
     assert [job["id"] for job in loader.others(known)] == [foreign]
     states = {job["id"]: job["state"] for job in org.jobs()}
     assert (states[foreign], states[other]) == ("Open", "Open")
+
+
+# operations
+
+
+def there(org, slice_, keys):
+    """Records that stood in the org before, one more than the slice names among them."""
+    for key in (*keys, "OTHER"):
+        slice_.client.send("PATCH", f"/sobjects/{OBJECT}/{FIELD}/{key}", json={"Name": "before"})
+
+
+def names_in(org):
+    return {row[FIELD]: row["Name"] for row in org.rows(OBJECT)}
+
+
+def test_an_update_changes_records_by_id_and_a_row_without_a_record_fails(org, slice_):
+    keys = slice_.stage(25, batch_size=10)
+    there(org, slice_, keys[:20])
+    org.faults.add("lock-rows", object=OBJECT, rows=4)
+    org.faults.add("drop-result", object=OBJECT, path="successful", rows=2)
+    slice_.upload(operation="update")
+    assert names_in(org) == {"OTHER": "before"} | {key: f"สินค้า {key}" for key in keys[:20]}
+    books = slice_.books(before=21, after=org.count(OBJECT))
+    assert [check.name for check in books.checks if not check.holds] == []
+    assert (books.success, books.updated, books.failed) == (20, 20, 5)
+    assert books.verdict == "complete with exceptions"
+    (line,) = failures(slice_.ledger, slice_.data, slice_.logs, FIELD).rows(named=True)
+    assert (line["code"], line["rows"], line["key"]) == ("NOT_FOUND", 5, "P00020")
+
+
+def test_a_delete_takes_its_records_and_no_other_and_what_is_not_there_is_done(org, slice_):
+    keys = slice_.stage(25, batch_size=10)
+    there(org, slice_, keys[:20])
+    org.faults.add("drop-result", object=OBJECT, path="successful", rows=2)
+    slice_.upload(operation="delete")
+    assert keys_in(org) == ["OTHER"]
+    books = slice_.books(before=21, after=org.count(OBJECT))
+    assert [check.name for check in books.checks if not check.holds] == []
+    assert (books.success, books.removed, books.created, books.verdict) == (25, 18, 0, "complete")
+
+
+def test_a_delete_that_is_refused_is_a_failed_row_with_its_key(org, slice_, monkeypatch):
+    keys = slice_.stage(3)
+    there(org, slice_, keys)
+    loader = slice_.loader(operation="delete")
+    monkeypatch.setattr(type(loader), "close_job", vanishing(org, slice_, keys[0], type(loader).close_job))
+    slice_.upload(operation="delete")
+    (line,) = failures(slice_.ledger, slice_.data, slice_.logs, FIELD).rows(named=True)
+    assert (line["code"], line["key"]) == ("ENTITY_IS_DELETED", keys[0])
+    assert slice_.books().failed == 1
+
+
+def vanishing(org, slice_, key, close):
+    """Closes a job after somebody else has deleted one of its records."""
+    (record,) = [row["Id"] for row in org.rows(OBJECT) if row[FIELD] == key]
+
+    def close_later(self, job_id):
+        slice_.client.send("DELETE", f"/sobjects/{OBJECT}/{record}")
+        close(self, job_id)
+
+    return close_later
+
+
+def test_an_insert_of_a_key_that_is_there_fails_and_changes_nothing(org, slice_):
+    keys = slice_.stage(5)
+    there(org, slice_, keys[:1])
+    slice_.upload(operation="insert")
+    assert names_in(org)[keys[0]] == "before"
+    books = slice_.books(before=2, after=org.count(OBJECT))
+    assert (books.created, books.failed, books.verdict) == (4, 1, "complete with exceptions")
+
+
+def test_a_slice_is_not_continued_with_another_operation(org, slice_):
+    slice_.stage(5)
+    slice_.upload(operation="insert")
+    with pytest.raises(LedgerError, match="operation = insert"):
+        slice_.upload(operation="upsert")
+
+
+# killed at any write
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(2, 22, 3))
+def test_an_insert_that_is_killed_at_any_write_of_the_ledger_is_in_the_org_once(org, slice_, number, moment):
+    keys = slice_.stage(ROWS, batch_size=15)
+    slice_.operation = "insert"
+    org.faults.add("lock-rows", object=OBJECT, rows=4)
+    org.faults.add("drop-result", object=OBJECT, path="successful", rows=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "_transaction", killing(number, moment))
+        with pytest.raises(Killed):
+            slice_.upload(max_concurrent_jobs=1)
+    slice_.upload()
+    balanced(slice_, org, keys)
+
+
+def killing(number, moment):
+    """A transaction that is the last act of its process, when it is the one of that number."""
+    original, seen = Ledger._transaction, itertools.count(1)
+
+    @contextlib.contextmanager
+    def transaction(self):
+        last = next(seen) == number
+        if last and moment == "before":
+            raise Killed
+        with original(self) as db:
+            yield db
+        if last:
+            raise Killed
+
+    return transaction
 
 
 # everything at once

@@ -255,11 +255,21 @@ class SalesforceClient:
 
     def existing(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[str]:
         """Those of the values that a record's field has, as the org writes them; asked in as few calls as the address allows."""
-        begin = f"SELECT {field} FROM {sobject} WHERE {field} IN ("
+        yield from (str(record[field]) for record in self._having(sobject, field, field, values))
+
+    def ids(self, sobject: str, field: str, values: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Value, as the org writes it, and Id of the records whose field has one of the values."""
+        found = self._having(sobject, f"Id,{field}", field, values)
+        yield from ((str(record[field]), str(record["Id"])) for record in found)
+
+    def _having(
+        self, sobject: str, wanted: str, field: str, values: Iterable[str]
+    ) -> Iterator[dict[str, Any]]:
+        begin = f"SELECT {wanted} FROM {sobject} WHERE {field} IN ("
         for listed in _fitting(map(soql_text, values), _LONGEST_QUERY - len(quote(begin)) - 1):
             page = self.read("/query", {"q": f"{begin}{','.join(listed)})"})
             while True:
-                yield from (str(record[field]) for record in page["records"])
+                yield from page["records"]
                 if page["done"]:
                     break
                 page = self.read(page["nextRecordsUrl"])
