@@ -677,6 +677,7 @@ class Run:
             max_concurrent_jobs=p.max_concurrent_jobs,
             max_concurrent_uploads=p.max_concurrent_uploads,
             job_timeout=p.job_timeout,
+            gzip_upload=p.gzip_upload,
         )
 
     def _upload(
