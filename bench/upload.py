@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -44,6 +45,10 @@ LATENCY = 0.05
 #: What was asked for: ours over the bare loop at 50 ms and without latency, megabytes, and growth from 10 batches to 100.
 GOALS = {LATENCY: 1.15, 0.0: 1.3}
 MOST_MB, MOST_GROWTH = 150, 1.10
+
+
+class Failed(Exception):
+    """A contender ended with an error; what it said."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,11 @@ def others(folder: Path, latency: float, bare: float) -> None:
         if not command:
             print(f"{name:<26}not installed: make test-clients installs it", flush=True)
             continue
-        show(name, latency, [run(command, folder, latency)], bare)
+        try:
+            show(name, latency, [run(command, folder, latency)], bare)
+        except Failed as error:
+            why = re.search(r"^.*Error:.*$", str(error), re.MULTILINE)
+            print(f"{name:<26}cannot load this file: {why.group().strip() if why else error}", flush=True)
 
 
 def memory(folder: Path, batches: int) -> None:
@@ -188,7 +197,7 @@ def run(command: list[str], folder: Path, latency: float, share: float = 1.0) ->
         said, _ = process.communicate()
         processor = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
         if process.returncode:
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
+            raise Failed(said.decode(errors="replace"))
         state = requests.get(f"{url}/fakeforce/state", timeout=30).json()
         calls = requests.get(f"{url}/fakeforce/calls", timeout=30).json()
         check(state, work, round(share * (lines(folder / "all.csv") - 1)))

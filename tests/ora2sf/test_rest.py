@@ -281,6 +281,29 @@ def test_a_netrc_of_the_user_does_not_replace_the_token(org, client, tmp_path, m
     assert calls(org, "GET", "/limits") == [200]
 
 
+def test_proxy_and_certificates_are_those_that_the_environment_names(mock, client, monkeypatch, tmp_path):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    mock.get(LIMITS, json={})
+    for _ in range(2):
+        client.limits()
+        given = mock.calls[-1].request.req_kwargs
+        assert given["proxies"]["https"] == "http://proxy.example:3128"
+        assert given["verify"] == str(tmp_path)
+
+
+def test_a_host_that_needs_no_proxy_gets_none(mock, client, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "example.my.salesforce.com")
+    monkeypatch.delenv("no_proxy", raising=False)
+    mock.get(LIMITS, json={})
+    client.limits()
+    assert "https" not in mock.calls[-1].request.req_kwargs["proxies"]
+
+
 def test_the_use_of_the_org_is_read_from_each_answer(org, client):
     client.limits()
     assert client.api_usage == {"api-usage": (1, 1_000_000)}
