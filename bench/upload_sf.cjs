@@ -10,6 +10,7 @@ function sf(...words) {
   })).result;
 }
 
+process.on('uncaughtException', (error) => { console.error(error.stderr || error.stack); process.exit(1); });
 sf('org', 'login', 'access-token', '--instance-url', process.env.ORG, '--no-prompt', '--alias', 'bench');
 const done = sf('data', 'upsert', 'bulk', '-s', 'Sales_Line__c', '-i', 'External_ID__c', '--line-ending', 'LF',
   '-f', `${process.env.STAGED}/all.csv`, '-w', '30', '-o', 'bench');
