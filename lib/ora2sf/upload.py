@@ -87,7 +87,6 @@ def upload(
         TargetError: among others, a job was refused for a reason that every job would meet.
         Ora2sfError: the first failure; every begun job has been taken as far as it went, the rest is resumable.
     """
-
     _same_operation(ledger, loader)
 
     def task(one: Plan) -> JobEnd:

@@ -129,6 +129,21 @@ def test_a_round_is_recorded_whole_before_anything_of_it_is_sent(org, slice_, mo
     balanced(slice_, org, keys)
 
 
+@pytest.mark.parametrize("operation", ["upsert", "update"])
+def test_rows_are_never_sent_again_from_a_file_that_was_changed(org, slice_, operation):
+    slice_.stage(20, batch_size=10)
+    one, other = (slice_.data / batch.file for batch in slice_.ledger.batches())
+    if operation == "upsert":
+        org.faults.add("lock-rows", object=OBJECT, rows=9)
+        slice_.upload(rounds=None)
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(b"")
+    jobs = len(org.jobs())
+    with pytest.raises(RunFolderError, match=r"not what was staged|cannot be read"):
+        slice_.upload(operation=operation)
+    assert len(org.jobs()) == jobs
+
+
 def test_batches_that_were_skipped_first_have_their_rounds_later(org, slice_):
     keys = slice_.stage(ROWS, batch_size=10)
     org.faults.add("lock-rows", object=OBJECT, rows=3)
@@ -494,7 +509,7 @@ def test_an_update_changes_records_by_id_and_a_row_without_a_record_fails(org, s
     there(org, slice_, keys[:20])
     org.faults.add("lock-rows", object=OBJECT, rows=4)
     org.faults.add("drop-result", object=OBJECT, path="successful", rows=2)
-    slice_.upload(operation="update")
+    slice_.upload(operation="update", max_concurrent_jobs=1)
     assert names_in(org) == {"OTHER": "before"} | {key: f"สินค้า {key}" for key in keys[:20]}
     books = slice_.books(before=21, after=org.count(OBJECT))
     assert [check.name for check in books.checks if not check.holds] == []
@@ -508,7 +523,7 @@ def test_a_delete_takes_its_records_and_no_other_and_what_is_not_there_is_done(o
     keys = slice_.stage(25, batch_size=10)
     there(org, slice_, keys[:20])
     org.faults.add("drop-result", object=OBJECT, path="successful", rows=2)
-    slice_.upload(operation="delete")
+    slice_.upload(operation="delete", max_concurrent_jobs=1)
     assert keys_in(org) == ["OTHER"]
     books = slice_.books(before=21, after=org.count(OBJECT))
     assert [check.name for check in books.checks if not check.holds] == []
