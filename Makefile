@@ -13,7 +13,7 @@ BAD_ROWS := [ $$? -eq 3 ]
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile lint format lock clean
+.PHONY: help demo demo-tables servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 test: $(VENV)/.test  ## all tests
 	@$(BIN)/python -m pytest
 
+test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
+	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s
+
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
 
@@ -51,6 +54,9 @@ bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
 
 bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in ten million rows, beside a merge of pandas
 	@$(BIN)/python bench/reconcile.py
+
+bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
+	@$(BIN)/python bench/upload.py
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .

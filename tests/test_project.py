@@ -116,7 +116,7 @@ def test_code_cells_are_short_and_hold_no_logic(cells: list[dict[str, Any]]) -> 
 def test_parameters_are_typed_commented_known_and_in_one_cell(cells: list[dict[str, Any]]) -> None:
     (cell,) = [cell for cell in code(cells) if "parameters" in cell["metadata"].get("tags", ())]
     for line in cell["source"]:
-        name, kind = re.fullmatch(r"(\w+): (str|int) = .*  # .+\n?", line).groups()  # type: ignore[union-attr]
+        name, kind = re.fullmatch(r"(\w+): (str|int|bool) = .*  # .+\n?", line).groups()  # type: ignore[union-attr]
         assert name in Parameters.model_fields
         assert kind in str(Parameters.model_fields[name].annotation)
 

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -125,6 +126,8 @@ class Api:
     rest: Rest
     calls: list[Seen]
     api_requests: int = 0
+    began: float = 0.0  # of the first data call since the start, or since the calls were forgotten
+    ended: float = 0.0  # of the newest answer to a data call
 
     def requests_left(self) -> int:
         """What is left of the daily API requests (they roll over only with a new process)."""
@@ -465,6 +468,9 @@ def _admin_state(api: Api, call: Call) -> Reply:
             "api_requests": api.api_requests,
             "batches_used": api.ingest.batches_used(),
             "records_used": api.ingest.records_used(),
+            "most_jobs": api.ingest.most_jobs,
+            "most_uploads": api.ingest.most_uploads,
+            "calls_seconds": api.ended - api.began,
         },
     )
 
@@ -521,6 +527,12 @@ def _admin_calls(api: Api, call: Call) -> Reply:
     return Reply(200, [seen._asdict() for seen in api.calls])
 
 
+def _admin_calls_forgotten(api: Api, call: Call) -> Reply:
+    api.calls.clear()
+    api.began = api.ended = 0.0
+    return Reply(200, [])
+
+
 DATA = "/services/data/v*"
 ROUTES = (
     Route("POST", "/services/oauth2/token", _token, needs_token=False),
@@ -570,6 +582,7 @@ ROUTES = (
     Route("GET", "/fakeforce/rows/{}", _admin_rows, needs_token=False),
     Route("GET", "/fakeforce/state", _admin_state, needs_token=False),
     Route("GET", "/fakeforce/calls", _admin_calls, needs_token=False),
+    Route("DELETE", "/fakeforce/calls", _admin_calls_forgotten, needs_token=False),
     Route("GET", "/fakeforce/faults", _admin_faults_shown, needs_token=False),
     Route("POST", "/fakeforce/faults", _admin_faults, needs_token=False),
     Route("DELETE", "/fakeforce/faults", _admin_faults_cleared, needs_token=False),
@@ -639,6 +652,8 @@ class App:
         raw = scope["raw_path"].decode("latin-1").partition("?")[0]
         admin = raw.startswith("/fakeforce/")
         status = 0
+        if raw.startswith("/services/data/"):
+            self.api.began = self.api.began or time.monotonic()
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -658,6 +673,8 @@ class App:
         else:
             response = await self._answer(Request(scope, receive))
             await response(scope, receive, noting)
+        if raw.startswith("/services/data/"):
+            self.api.ended = time.monotonic()
         if status == 0:
             self.api.calls.append(Seen(scope["method"], unquote(raw), 0))
         if fault is not None and fault.kind in (*CUTS, "stall"):

@@ -157,6 +157,12 @@ def read_piece(source: BinaryIO, piece: Piece, delimiter: str) -> list[list[str]
     return [row for row in _reader(data, delimiter) if row]
 
 
+def records(source: BinaryIO, piece: Piece) -> Iterator[bytes]:
+    """The records of one internal batch as they were sent."""
+    source.seek(piece.offset)
+    return _records(io.BytesIO(source.read(piece.size)))
+
+
 def _reader(data: bytes, delimiter: str, *, blanks: bool = False) -> Iterator[list[str]]:
     text = data.decode("utf-8", errors="replace")
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks)

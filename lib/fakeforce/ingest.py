@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .clock import Clock, stamp
-from .csvtext import BATCH_ROWS, DELIMITERS, LINE_ENDS, Layout, Piece, quoted, read_piece, survey
+from .csvtext import BATCH_ROWS, DELIMITERS, LINE_ENDS, Layout, Piece, quoted, read_piece, records, survey
 from .errors import ApiError, JobFailure, RowError, not_found
 from .faults import STORE_FAULTS, Faults
+from .ids import record_id
 from .jobs import INGEST, RUNNING, TERMINAL, Job, Jobs, choice
 from .records import CHUNK_ROWS, Change, Outcome, Rows, Writer, compile_writer, read_csv_rows, resolve_column
 from .schema import Field, Schema, SObject
@@ -54,6 +55,7 @@ class Ingest:
         self.schema: Schema = store.schema
         self._jobs = Jobs(store, clock, INGEST)
         self._uploading: set[int] = set()
+        self.most_uploads = 0  # on the wire at once
         self._uploads = threading.Lock()
         self._locked: dict[int, set[str]] = {}  # job number -> parents that its newest internal batch holds
         self.worker = Worker("fakeforce-ingest", self._runnable, self._step, self._broken, self._jobs.waiting)
@@ -136,6 +138,7 @@ class Ingest:
                 )
                 raise ApiError(400, "CLIENTINPUTERROR", f"{text}, then create a new one and PUT only once")
             self._uploading.add(job["n"])
+            self.most_uploads = max(self.most_uploads, len(self._uploading))
         return job, self._jobs.path(job, "part")
 
     def end_upload(self, job: Job, part: Path, *, complete: bool) -> None:
@@ -189,6 +192,11 @@ class Ingest:
         """All stored jobs, oldest first."""
         return self._jobs.all()
 
+    @property
+    def most_jobs(self) -> int:
+        """How many jobs had not ended, at their most: Open, UploadComplete and InProgress."""
+        return self._jobs.most
+
     def batches_used(self) -> int:
         """Internal batches of the last 24 hours (the empty parent batch is not counted: assumed)."""
         return self._used("COUNT(*)")
@@ -229,11 +237,24 @@ class Ingest:
             ]
             if not wanted:
                 continue
+            if not all(outcomes.values()):
+                yield from self._forgotten_lines(job, kind, piece)
+                continue
             with self._data_path(job).open("rb") as source:
                 rows = read_piece(source, piece, mark)
             for chunk in _shuffled(wanted, f"{self.seed}:{job['n']}:{seq}"):
                 part = rows[chunk * CHUNK_ROWS : (chunk + 1) * CHUNK_ROWS]
-                yield from _chunk_lines(kind, part, outcomes.get(chunk, []), columns, (mark, end))
+                yield from _chunk_lines(kind, part, outcomes.get(chunk) or [], columns, (mark, end))
+
+    def _forgotten_lines(self, job: Job, kind: str, piece: Piece) -> Iterator[str]:
+        """The lines of a batch whose rows were not kept, as they were sent; they share one id."""
+        if kind != "successful":
+            return
+        obj, mark = self.schema.get(job["object"]), DELIMITERS[job["delimiter"]]
+        lead = mark.join((f'"{record_id(obj.key_prefix, 1) if obj else ""}"', '"true"', ""))
+        with self._data_path(job).open("rb") as source:
+            for record in records(source, piece):
+                yield lead + record.decode("utf-8", errors="replace")
 
     def _echo_columns(self, job: Job) -> list[tuple[int, Field | None, bool]]:
         """(position, number field or None, header in the API name's own case) of each column."""
@@ -257,7 +278,8 @@ class Ingest:
             ).fetchall()
         return [(seq, Piece(*rest)) for seq, *rest in _shuffled(rows, f"{self.seed}:{job['n']}")]
 
-    def _outcomes(self, job: Job, seq: int) -> dict[int, list[list[str]]]:
+    def _outcomes(self, job: Job, seq: int) -> dict[int, list[list[str]] | None]:
+        """Chunk -> the outcome of each row; None: the rows were not kept."""
         with self.store.reading() as con:
             rows = con.execute(
                 "SELECT chunk, outcomes FROM _chunk WHERE job = ? AND batch = ?", (job["n"], seq)
@@ -371,6 +393,9 @@ class Ingest:
     def _process(self, job: Job, writer: Writer, seq: int, piece: Piece) -> None:
         if not self._start_batch(job, seq, piece):
             return
+        if not self.settings.keep_rows:
+            self._pass_over(job, seq, piece)
+            return
         with self._data_path(job).open("rb") as source:
             text_rows = read_piece(source, piece, DELIMITERS[job["delimiter"]])
         rows = read_csv_rows(writer, text_rows, trim=self.settings.trim_text)
@@ -464,6 +489,13 @@ class Ingest:
                 (len(outcomes), refused, job["n"]),
             )
         return True
+
+    def _pass_over(self, job: Job, seq: int, piece: Piece) -> None:
+        """The batch counts as written; nothing is kept of it."""
+        with self.store.transaction() as con:
+            done = [(job["n"], seq, chunk, "null") for chunk in _chunks(piece.rows)]
+            con.executemany("INSERT OR IGNORE INTO _chunk VALUES (?,?,?,?)", done)
+            con.execute("UPDATE _job SET processed = processed + ? WHERE n = ?", (piece.rows, job["n"]))
 
     def _strike_rows(self, job: Job, errors: dict[int, RowError], count: int) -> None:
         fault = self.faults.for_object(("lock-rows", "row-error"), job["object"])

@@ -41,6 +41,7 @@ class Jobs:
 
     def __init__(self, store: Store, clock: Clock, kind: str) -> None:
         self.store, self.clock, self.kind = store, clock, kind
+        self.most = 0  # jobs that had not ended, at their most
 
     def add(self, version: str, state: str, values: dict[str, Any]) -> Job:
         """A new job; ``values`` are columns of the table."""
@@ -51,8 +52,13 @@ class Jobs:
         with self.store.transaction() as con:
             number = int(con.execute(sql, list(row.values())).lastrowid or 0)
             con.execute("UPDATE _job SET id = ? WHERE n = ?", (record_id("750", number), number))
+            self.most = max(self.most, self._not_ended(con))
         # The worker may have moved it already; the answer is what the call did.
         return self.get(record_id("750", number)) | {"state": state}
+
+    def _not_ended(self, con: sqlite3.Connection) -> int:
+        sql = f"SELECT COUNT(*) FROM _job WHERE kind = ? AND state NOT IN ({','.join('?' * len(TERMINAL))})"
+        return int(con.execute(sql, (self.kind, *TERMINAL)).fetchone()[0])
 
     def get(self, job_id: str) -> Job:
         """The stored job. Raises 404 for an unknown, deleted or aged-out id, or one of the other kind."""

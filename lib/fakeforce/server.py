@@ -122,6 +122,16 @@ class Org:
         """Every query job as stored: id, state, query, processed, error, ..."""
         return self._queries.jobs()
 
+    @property
+    def most_jobs(self) -> int:
+        """Ingest jobs that had not ended, at their most."""
+        return self._ingest.most_jobs
+
+    @property
+    def most_uploads(self) -> int:
+        """Uploads on the wire at once, at their most."""
+        return self._ingest.most_uploads
+
     def expire_tokens(self) -> None:
         """Every token issued so far is refused from now on."""
         self._auth.expire_all()

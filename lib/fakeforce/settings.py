@@ -18,6 +18,9 @@ CHOICES = {
 class Settings:
     """Switches; a comment says what each one stands for."""
 
+    keep_rows: bool = (
+        True  # false, to measure clients: rows count as written and are forgotten, results are the sent lines
+    )
     trim_text: bool = True  # blanks around text values are not stored (assumed)
     gzip_upload: bool = (
         True  # the CSV upload is decompressed when it says Content-Encoding: gzip, else refused

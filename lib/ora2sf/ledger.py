@@ -99,6 +99,7 @@ PRAGMA user_version = {version};
 _VERSION = 2
 #: The tables that change with every look, and that :meth:`Ledger.digest` leaves out.
 _NOTES = frozenset({"setting", "step", "claim", "use"})
+_PATIENCE = 0.05  # seconds for another thread to commit for all
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,14 @@ class Invocation:
     outcome: str | None
 
 
+@dataclass
+class _Group:
+    """Changes of several threads that are committed together."""
+
+    ended: bool = False
+    error: sqlite3.OperationalError | None = None
+
+
 class Ledger:
     """The ledger in ``path``; created when it does not exist.
 
@@ -238,6 +247,10 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.RLock()
         self._fence: int | None = None
+        self._turn = threading.Condition(self._lock)
+        self._counting = threading.Lock()
+        self._expected = 0  # threads that are about to make a change
+        self._group = _Group()
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._db.row_factory = sqlite3.Row
@@ -276,17 +289,59 @@ class Ledger:
 
     @contextmanager
     def _unchecked(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        """One change, whole or not at all, on the disk when the block ends.
+
+        What a change costs is the wait for the disk: threads that come while another one commits share the next commit.
+        """
+        self._expect(1)
+        with self._turn:
+            self._expect(-1)
+            group = self._group
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("SAVEPOINT part")
                 try:
                     yield self._db
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK TO part")
                     raise
-                self._db.execute("COMMIT")
+                finally:
+                    if self._db.in_transaction:
+                        self._db.execute("RELEASE part")
             except sqlite3.OperationalError as error:
-                raise self._unusable(error) from None
+                self._end_group(error)
+            finally:
+                self._commit(group)
+            if group.error:
+                raise self._unusable(group.error) from None
+
+    def _expect(self, change: int) -> None:
+        with self._counting:
+            self._expected += change
+
+    def _commit(self, group: _Group) -> None:
+        """Returns when the group is on the disk, or has failed: the last of those who come commits for all."""
+        try:
+            while self._expected and not group.ended:
+                if not self._turn.wait(_PATIENCE):
+                    break
+        finally:
+            if not group.ended:
+                try:
+                    self._db.execute("COMMIT")
+                    self._end_group(None)
+                except sqlite3.OperationalError as error:
+                    self._end_group(error)
+
+    def _end_group(self, error: sqlite3.OperationalError | None) -> None:
+        """After an error (disk full, locked for too long, input/output) nothing of the group is there."""
+        if error and self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._group.ended, self._group.error = True, error
+        self._group = _Group()
+        self._turn.notify_all()
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:

@@ -65,6 +65,7 @@ class Parameters(BaseModel):
     start_batch: int = Field(default=1, ge=1)
     max_concurrent_jobs: int = Field(default=15, ge=1, le=100)
     max_concurrent_uploads: int = Field(default=4, ge=1, le=25)
+    gzip_upload: bool = False
     job_timeout: int = Field(default=DEFAULT_JOB_TIMEOUT, ge=1)
     max_rounds: int = Field(default=DEFAULT_ROUNDS, ge=0, le=10)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)

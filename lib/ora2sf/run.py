@@ -742,7 +742,7 @@ class Run:
         }
         target = self.client, self.config.object, self.config.external_id_field
         if self._way != "collections":
-            return SalesforceBulkLoader(*target, **settings)
+            return SalesforceBulkLoader(*target, gzip_upload=p.gzip_upload, **settings)
         counted = self.ledger.setting("target_counted")  # before that nothing was sent
         since = dt.datetime.fromisoformat(counted) if counted else self.client.now()
         return SalesforceCollectionsLoader(*target, since=since, **settings)

@@ -153,7 +153,11 @@ def test_the_body_is_streamed_with_the_length_of_the_plain_text(connect, client,
 
 
 @pytest.mark.parametrize(
-    "fault", ["reset-before", "reset-during", "reset-after", "503", "500", "429", "403-concurrent"]
+    "fault",
+    [
+        *("reset-before", "reset-during", "reset-after"),
+        *("503", "500", "502", "429", "403", "403-concurrent"),
+    ],
 )
 def test_a_broken_upload_costs_its_job_and_a_new_job_takes_the_file(org, loader, make_file, fault):
     org.faults.add(fault, method="PUT", path="batches", retry_after="0")
@@ -196,6 +200,47 @@ def test_an_expired_token_in_the_middle_of_an_upload_sends_the_whole_file_again(
     assert calls(org, "PUT", "/batches") == [401, 201]
     loader.close_job(job_id)
     assert loader.wait_for_job(job_id).processed == 300
+
+
+def test_an_upload_that_hangs_runs_into_the_time_limit_and_a_new_job_takes_the_file(
+    org, make_client, folder, make_file
+):
+    client = make_client(timeout=(5.0, 0.3))
+    loader = SalesforceBulkLoader(client, OBJECT, FIELD, logs=folder / "logs", poll_interval=0.02)
+    org.faults.add("stall", method="PUT", delay=0.9)
+    loader.load_file(make_file())
+    assert job_states(org) == ["Aborted", "JobComplete"]
+    assert len(keys_in(org)) == 300
+
+
+@pytest.mark.parametrize("fault", ["reset-after", "cut-answer"])
+def test_a_job_whose_creation_was_not_answered_stays_empty_and_open_and_commits_nothing(
+    org, loader, make_file, fault
+):
+    org.faults.add(fault, method="POST", path="ingest")
+    end = loader.load_file(make_file())
+    lost, ours = org.jobs()
+    assert (lost["state"], lost["uploaded"]) == ("Open", 0)
+    assert (ours["id"], ours["state"]) == (end.job_id, "JobComplete")
+    assert len(keys_in(org)) == 300
+    org.clock.push(24 * 3600 + 1)
+    assert job_states(org) == ["Aborted", "JobComplete"]  # the org ends what stays Open for a day
+
+
+@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "cut-answer", "503"])
+def test_an_abort_whose_outcome_is_not_known_is_looked_up(org, loader, fault):
+    job_id = loader.create_job()
+    org.faults.add(fault, method="PATCH")
+    loader.abort_job(job_id)
+    assert job_states(org) == ["Aborted"]
+    assert calls(org, "PATCH", job_id)[1:] == ([200] if fault in {"reset-before", "503"} else [])
+
+
+@pytest.mark.parametrize("fault", ["reset-after", "cut-answer", "503", "403", "429", "401"])
+def test_a_look_at_a_job_that_fails_is_taken_again(org, loader, make_file, fault):
+    org.faults.add(fault, method="GET", path="/ingest/750", times=1, retry_after="0")
+    assert loader.load_file(make_file()).processed == 300
+    assert len(org.jobs()) == 1
 
 
 @pytest.mark.parametrize("repeat", [1, 2])
@@ -248,6 +293,26 @@ def test_a_job_that_takes_too_long_is_left_running(org, make_loader, make_file):
     assert make_loader().follow(org.jobs()[0]["id"]).processed == 300
 
 
+def test_results_in_gzip_that_break_off_are_fetched_again(org, connect, client, loader, folder):
+    text = ('"sf__Id","sf__Created",P\n' + '"a","true","x"\n' * 5000).encode()
+    packed, asked = gzip.compress(text), itertools.count(1)
+
+    def answer(request, _body):
+        if request.path.endswith("token"):
+            token = {"access_token": "t", "instance_url": url, "token_type": "Bearer"}
+            reply(request, 200, json.dumps(token))
+            return
+        whole = next(asked) > 1
+        reply(request, 200, packed if whole else packed[:-20], "text/csv", Content_Encoding="gzip")
+
+    with answering(answer) as url:
+        connect(url)
+        files = loader.fetch_results("750x")
+        client.close()
+    assert [file.path.read_bytes() for file in files] == [text] * 3
+    assert next(asked) == 5
+
+
 def test_a_job_in_a_state_that_nobody_knows_is_an_error(loader, monkeypatch):
     monkeypatch.setattr(loader, "job", lambda _job: {"id": "750x", "state": "Paused"})
     with pytest.raises(TargetError, match="not known: Paused"):
@@ -281,7 +346,7 @@ def test_a_job_that_is_aborted_elsewhere_is_an_outcome_too(org, loader, make_fil
     assert end.files[2].path.read_text().count("\n") == 301
 
 
-@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "503"])
+@pytest.mark.parametrize("fault", ["reset-before", "reset-after", "cut-answer", "503"])
 def test_results_that_break_off_are_fetched_again(org, loader, make_file, fault):
     org.faults.add(fault, method="GET", path="successfulResults", times=2)
     end = loader.load_file(make_file())
@@ -377,6 +442,98 @@ def test_a_file_as_it_was_staged_is_sent_whole(org, loader, make_file):
     data = TEXT.encode()
     loader.load_file(make_file(), size=len(data), sha256=hashlib.sha256(data).hexdigest())
     assert org.count(OBJECT) == 300
+
+
+# packed on the wire
+
+
+@pytest.fixture
+def sent_packed(connect, make_loader):
+    """Sends a file with ``gzip_upload`` to a server that keeps the request; returns it."""
+
+    def send(path, **known):
+        seen = {}
+
+        def answer(request, body):
+            if request.path.endswith("token"):
+                token = {"access_token": "t", "instance_url": url, "token_type": "Bearer"}
+                reply(request, 200, json.dumps(token))
+                return
+            seen.update(headers=dict(request.headers), body=body)
+            reply(request, 201)
+
+        with answering(answer) as url:
+            connect(url)
+            loader = make_loader(gzip_upload=True)
+            loader.upload_data("750x", path, **known)
+            loader._client.close()
+        return seen
+
+    return send
+
+
+def test_with_gzip_upload_a_staged_file_travels_as_it_is(sent_packed, make_file):
+    path, text = make_file(), TEXT.encode()
+    seen = sent_packed(path, size=len(text), sha256=hashlib.sha256(text).hexdigest())
+    assert seen["body"] == path.read_bytes()
+    assert seen["headers"]["Content-Encoding"] == "gzip"
+    assert seen["headers"]["Content-Length"] == str(path.stat().st_size)
+
+
+def test_with_gzip_upload_a_plain_file_travels_plain(sent_packed, make_file):
+    seen = sent_packed(make_file(name="plain.csv"))
+    assert seen["body"] == TEXT.encode()
+    assert "Content-Encoding" not in seen["headers"]
+
+
+def test_a_packed_upload_loads_the_same_rows(org, make_loader, make_file):
+    assert make_loader(gzip_upload=True).load_file(make_file()).processed == 300
+    assert org.count(OBJECT) == 300
+
+
+def test_an_org_that_takes_no_packed_upload_says_so(org, make_loader, make_file):
+    org.change(gzip_upload=False)
+    with pytest.raises(TargetError, match="Content-Encoding gzip is not supported"):
+        make_loader(gzip_upload=True).load_file(make_file())
+    assert job_states(org) == ["Aborted"]
+
+
+# when to look at a job
+
+
+def looks(pace, ends_after):
+    """The moments at which a job that takes so long is looked at."""
+    now, found = 0.0, [0.0]
+    while now < ends_after:
+        now += pace.pause(now)
+        found.append(now)
+    pace.ended(now)
+    return found
+
+
+def test_a_long_job_costs_few_looks_and_its_end_is_known_soon_after_it_came():
+    pace = bulk._Pace(longest=30.0)
+    first, second = looks(pace, 600.0), looks(pace, 600.0)
+    assert len(first) < 90
+    assert len(second) < 25
+    assert 600 <= first[-1] <= 630
+    assert 600 <= second[-1] <= 630
+
+
+def test_a_short_job_is_looked_at_again_soon():
+    pace = bulk._Pace(longest=30.0)
+    looks(pace, 600.0)
+    assert looks(pace, 2.0)[-1] <= 30.0  # it is taken for one like the last, until it tells otherwise
+    assert looks(pace, 2.0)[:2] == [0.0, 30.0]
+    for _ in range(5):
+        pace.ended(1.0)
+    assert looks(pace, 2.0)[-1] < 2.3
+
+
+def test_no_pause_is_longer_than_the_poll_interval():
+    pace = bulk._Pace(longest=0.02)
+    pace.ended(100.0)
+    assert {round(pace.pause(took), 9) for took in (0.0, 5.0, 5000.0)} == {0.02}
 
 
 # side by side

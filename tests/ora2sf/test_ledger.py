@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -220,3 +221,58 @@ def test_threads_share_a_ledger_without_losing_a_move(ledger):
     for thread in threads:
         thread.join()
     assert [a.state for a in ledger.attempts()] == ["given_up"] * 80
+
+
+def together(number, act):
+    """Runs an act in so many threads that begin at once; returns what each one returned or raised."""
+    gate = threading.Barrier(number)
+
+    def run(index):
+        gate.wait()
+        try:
+            return act(index)
+        except (LedgerError, RunFolderError) as error:
+            return error
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(run, range(number)))
+
+
+def test_changes_of_many_threads_share_commits_and_each_is_on_the_disk_when_it_returns(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        commits = []
+        ledger._db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+
+        def settle(index):
+            for turn in range(4):
+                ledger.settle(f"{index}.{turn}", turn)
+                with sqlite3.connect(path) as other:  # another process would see it
+                    found = other.execute("SELECT value FROM setting WHERE name = ?", (f"{index}.{turn}",))
+                    assert found.fetchone() == (str(turn),)
+                other.close()
+
+        assert together(8, settle) == [None] * 8
+        assert 4 <= len(commits) <= 32
+
+
+def test_a_change_that_is_refused_takes_none_of_those_that_share_its_commit_with_it(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        extraction = ledger.start_extraction("f")
+        batches = [Batch(n, f"{n}.csv.gz", 1, 1, "0", "a", "b") for n in range(1, 31)]
+        ledger.finish_extraction(extraction, batches, {}, **TOTALS)
+        ends = together(30, lambda index: ledger.intend(index // 2 + 1))
+        assert sum(isinstance(end, LedgerError) for end in ends) == 15
+        assert sorted(attempt.batch for attempt in ledger.attempts()) == list(range(1, 16))
+
+
+def test_a_disk_that_is_full_is_told_to_every_thread_whose_change_is_lost(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+        ends = together(6, lambda index: ledger.settle(f"n{index}", "x" * 20_000))
+        assert all(isinstance(end, RunFolderError) for end in ends)
+        ledger._db.execute("PRAGMA max_page_count = 100000")
+        ledger.settle("small", "value")
+        assert ledger.setting("small") == "value"
+        assert [ledger.setting(f"n{index}") for index in range(6)] == [None] * 6

@@ -86,12 +86,34 @@ def test_a_sign_in_that_fails_in_the_middle_of_a_run_is_tried_again(org, client)
 
 
 @pytest.mark.parametrize(
-    "fault", ["503", "500", "502", "403", "403-concurrent", "reset-before", "reset-during", "reset-after"]
+    "fault",
+    [
+        *("503", "500", "502", "403", "403-concurrent"),
+        *("reset-before", "reset-during", "reset-after", "cut-answer"),
+    ],
 )
 def test_what_may_succeed_later_is_tried_again(org, client, fault):
     org.faults.add(fault, method="GET", path="limits", times=3)
     assert client.limits()
     assert len(calls(org, "GET", "/limits")) == 4
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(org, make_client):
+    client = make_client(timeout=(5.0, 0.2))
+    client.instance_url  # noqa: B018 - signs in
+    org.faults.add("slow", method="GET", path="limits", delay=0.6, times=2)
+    assert client.limits()
+    assert [fault["fired"] for fault in org.faults.shown()] == []
+
+
+def test_pauses_of_threads_that_fail_together_differ(org, make_client, monkeypatch):
+    client, pauses = make_client(first_wait=1.0, attempts=9), []
+    monkeypatch.setattr(client.stop, "wait", lambda seconds: pauses.append(seconds) and None)
+    org.faults.add("503", path="limits", times=8)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: client.limits(), range(8)))
+    assert len(pauses) == 8
+    assert len(set(pauses)) > 6
 
 
 @pytest.mark.parametrize(
@@ -257,6 +279,29 @@ def test_a_netrc_of_the_user_does_not_replace_the_token(org, client, tmp_path, m
     monkeypatch.setenv("NETRC", str(netrc))
     client.limits()
     assert calls(org, "GET", "/limits") == [200]
+
+
+def test_proxy_and_certificates_are_those_that_the_environment_names(mock, client, monkeypatch, tmp_path):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    mock.get(LIMITS, json={})
+    for _ in range(2):
+        client.limits()
+        given = mock.calls[-1].request.req_kwargs
+        assert given["proxies"]["https"] == "http://proxy.example:3128"
+        assert given["verify"] == str(tmp_path)
+
+
+def test_a_host_that_needs_no_proxy_gets_none(mock, client, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "example.my.salesforce.com")
+    monkeypatch.delenv("no_proxy", raising=False)
+    mock.get(LIMITS, json={})
+    client.limits()
+    assert "https" not in mock.calls[-1].request.req_kwargs["proxies"]
 
 
 def test_the_use_of_the_org_is_read_from_each_answer(org, client):

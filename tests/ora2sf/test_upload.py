@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -48,6 +49,35 @@ def test_every_batch_becomes_one_job_and_the_ledger_ends_with_its_files(org, sli
         ("success", 10),
         ("unprocessed", 0),
     ]
+    whole(slice_, org, keys)
+
+
+def test_the_limits_of_jobs_and_uploads_are_never_passed_in_a_run_of_many_batches(org, slice_, monkeypatch):
+    keys, five = slice_.stage(45 * 10, batch_size=10), threading.Barrier(5)
+
+    class InFives(bulk.PlainText):
+        def read(self, size=-1):
+            if self._left == len(self):
+                five.wait(timeout=60)  # five are on the wire, or this breaks
+            return super().read(16)
+
+    monkeypatch.setattr(bulk, "PlainText", InFives)
+    org.hold_jobs()
+    seen = []
+    original = LedgerJournal.closed
+
+    def closed(self):
+        original(self)
+        seen.append((org.most_jobs, org.most_uploads))
+        if len(seen) == 15:
+            org.release_jobs()  # as many as may be are in the org
+
+    monkeypatch.setattr(LedgerJournal, "closed", closed)
+    slice_.upload(max_concurrent_jobs=15, max_concurrent_uploads=5)
+    assert len(seen) == 45
+    assert all(jobs <= 15 and uploads <= 5 for jobs, uploads in seen)
+    assert org.most_jobs == 15
+    assert 2 <= org.most_uploads <= 5
     whole(slice_, org, keys)
 
 

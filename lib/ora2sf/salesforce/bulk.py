@@ -10,14 +10,17 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import requests
+from isal import isal_zlib
 from isal.igzip_lib import IsalError
+from urllib3.exceptions import HTTPError
 
 from ora2sf.batches import PlainText
 from ora2sf.errors import (
@@ -41,9 +44,19 @@ _RESULT_PATHS: dict[Kind, str] = {
     "failed": "failedResults",
     "unprocessed": "unprocessedrecords",
 }
-_FIRST_LOOK = 0.2
-_SLOWER = 1.5
+_RESULTS = {"Accept": "text/csv", "Accept-Encoding": "gzip"}
+#: What a download raises that breaks off; the stubs of isal take its error for an instance.
+_BROKEN: tuple[type[Exception], ...] = (
+    requests.RequestException,
+    HTTPError,
+    EOFError,
+    cast(type[Exception], isal_zlib.error),
+)
+_FIRST_LOOK = 0.1
+_LOOKS = 10  # a pause is a tenth of the time that a job has taken
+_NEWEST = 5
 _BLOCK = 1 << 20
+_PACKED_BLOCK = 1 << 15  # about a tenth of what it unpacks to
 _LISTEN = 0.5
 _GRACE = 20.0  # seconds that an interrupted run waits for its threads: less than the 30 that Kubernetes gives
 _UPLOAD_TRIES = 3
@@ -116,8 +129,10 @@ class SalesforceBulkLoader:
         logs: folder of the result files.
         max_concurrent_jobs: jobs in flight; max_concurrent_uploads: of these, files on the wire (Salesforce
             counts calls that run longer than 20 s: at most 25 at once, 5 in a developer org).
-        poll_interval: longest pause between two looks at a job, in seconds; the first ones are shorter.
+        poll_interval: longest pause between two looks at a job, in seconds; see :class:`_Pace`.
         job_timeout: seconds after which a job is left alone; it goes on, and the next run follows it.
+        gzip_upload: send ``.csv.gz`` files as they are. Salesforce documents compressed requests for REST (REST API
+            guide: Compression Headers) and not for this call: try one job before a campaign relies on it.
     """
 
     def __init__(
@@ -131,8 +146,9 @@ class SalesforceBulkLoader:
         api_version: str = API_VERSION,
         max_concurrent_jobs: int = 15,
         max_concurrent_uploads: int = 4,
-        poll_interval: float = 10.0,
+        poll_interval: float = 30.0,
         job_timeout: float = 7200,
+        gzip_upload: bool = False,
     ) -> None:
         self._client = (
             SalesforceClient(client, api_version=api_version) if isinstance(client, str) else client
@@ -141,7 +157,8 @@ class SalesforceBulkLoader:
         self._logs = logs
         self._max_jobs = max_concurrent_jobs
         self._uploads = threading.BoundedSemaphore(max_concurrent_uploads)
-        self._poll_interval, self._job_timeout = poll_interval, job_timeout
+        self._pace, self._job_timeout = _Pace(poll_interval), job_timeout
+        self._gzip_upload = gzip_upload
         self._stop = self._client.stop
 
     @property
@@ -178,7 +195,7 @@ class SalesforceBulkLoader:
     def upload_data(
         self, job_id: str, file: Path, size: int | None = None, *, sha256: str | None = None
     ) -> None:
-        """Streams a staged file (``.csv`` or ``.csv.gz``) to an Open job as plain text.
+        """Streams a staged file (``.csv`` or ``.csv.gz``) to an Open job, as plain text unless ``gzip_upload`` is set.
 
         A job takes one upload, so a broken one is not repeated: the caller gives the job up.
 
@@ -187,13 +204,16 @@ class SalesforceBulkLoader:
                 its last block is held back, so that the server does not take it for whole.
             TryAgain: the upload broke off.
         """
+        packed = self._gzip_upload and file.suffix == ".gz"
+        kind = _PackedFile if packed else _StagedFile
         with self._uploads:
             self._may_go_on()
             self._client.send(
                 "PUT",
                 f"/jobs/ingest/{job_id}/batches",
-                body=lambda: _StagedFile(file, size, sha256, self._may_go_on),
-                headers={"Content-Type": "text/csv; charset=UTF-8"},
+                body=lambda: kind(file, size, sha256, self._may_go_on),
+                headers={"Content-Type": "text/csv; charset=UTF-8"}
+                | ({"Content-Encoding": "gzip"} if packed else {}),
                 repeat=False,
             )
 
@@ -230,13 +250,12 @@ class SalesforceBulkLoader:
         return answer
 
     def wait_for_job(self, job_id: str) -> JobEnd:
-        """Looks at a job until it ends; fast at first, then slower.
+        """Looks at a job until it ends.
 
         Raises:
             JobTimeout: it did not end within ``job_timeout``, or the loader was told to stop; the job goes on.
         """
-        deadline = time.monotonic() + self._job_timeout
-        pause = min(_FIRST_LOOK, self._poll_interval)
+        begun = time.monotonic()
         while True:
             info = self.job(job_id)
             if info["state"] not in get_args(JobState):
@@ -244,9 +263,12 @@ class SalesforceBulkLoader:
                     f"Job {job_id} is in a state that is not known: {info['state']}.",
                     "Look at the job in Setup › Bulk Data Load Jobs; run again when it has ended.",
                 )
+            took = time.monotonic() - begun
             if info["state"] in ENDED:
+                self._pace.ended(took)
                 return _end(info)
-            if time.monotonic() + pause > deadline:
+            pause = self._pace.pause(took)
+            if took + pause > self._job_timeout:
                 raise JobTimeout(
                     f"Job {job_id} is still {info['state']} after {self._job_timeout:g} seconds.",
                     "It goes on in Salesforce. Run again with the same run_id to follow it.",
@@ -256,7 +278,6 @@ class SalesforceBulkLoader:
                     f"Job {job_id} was left {info['state']} because the run was stopped.",
                     "Run again with the same run_id to follow it.",
                 )
-            pause = min(pause * _SLOWER, self._poll_interval)
 
     def fetch_results(self, job_id: str) -> tuple[ResultFile, ...]:
         """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``."""
@@ -279,15 +300,15 @@ class SalesforceBulkLoader:
     def _download(self, address: str, part: Path) -> str:
         digest = hashlib.sha256()
         with (
-            self._client.send("GET", address, headers={"Accept": "text/csv"}, stream=True) as answer,
+            self._client.send("GET", address, headers=_RESULTS, stream=True) as answer,
             part.open("wb") as file,
         ):
             try:
-                for block in answer.iter_content(_BLOCK):
+                for block in _plain(answer):
                     self._may_go_on()
                     digest.update(block)
                     file.write(block)
-            except requests.RequestException as error:
+            except _BROKEN as error:
                 raise TryAgain(
                     f"The answer to GET {address} broke off: {type(error).__name__}.",
                     "Check the network, then run again with the same run_id.",
@@ -440,6 +461,23 @@ class SalesforceBulkLoader:
             return  # an Open job commits nothing and ends by itself after 24 hours
 
 
+def _plain(answer: requests.Response) -> Iterator[bytes]:
+    """The body of a streamed answer, unpacked; ``requests`` would hold the lock of all threads for most of that.
+
+    Raises:
+        EOFError: a packed body ends too early.
+    """
+    if answer.headers.get("Content-Encoding", "") != "gzip":
+        yield from answer.iter_content(_BLOCK)
+        return
+    unzip = isal_zlib.decompressobj(wbits=31)
+    while block := answer.raw.read(_PACKED_BLOCK, decode_content=False):
+        if plain := unzip.decompress(block):
+            yield plain
+    if not unzip.eof:
+        raise EOFError
+
+
 def _end(info: dict[str, Any]) -> JobEnd:
     return JobEnd(
         job_id=info["id"],
@@ -448,6 +486,30 @@ def _end(info: dict[str, Any]) -> JobEnd:
         failed=int(info.get("numberRecordsFailed") or 0),
         message=str(info.get("errorMessage") or ""),
     )
+
+
+class _Pace:
+    """When to look at a job again: each look is a call of the org's daily allocation.
+
+    The pause grows with the time that the job has taken already, so that a long one costs few calls and the end is
+    known soon after it came. What was taken by the quickest of the newest jobs is waited for at once.
+    """
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._newest: deque[float] = deque(maxlen=_NEWEST)
+
+    def pause(self, took: float) -> float:
+        """Seconds until the next look at a job that has taken so long."""
+        with self._lock:
+            usual = min(self._newest, default=0.0)
+        return min(max(_FIRST_LOOK, took / _LOOKS, usual - took), self._longest)
+
+    def ended(self, took: float) -> None:
+        """A job took so long."""
+        with self._lock:
+            self._newest.append(took)
 
 
 class _Lanes:
@@ -595,3 +657,29 @@ class _StagedFile:
 
     def _damaged(self, why: str) -> RunFolderError:
         return RunFolderError(f"{self._file} cannot be sent: {why}.", "Extract again with a new run_id.")
+
+
+class _PackedFile(_StagedFile):
+    """A ``.csv.gz`` file as it is; its text is looked through first, so that nothing of a damaged one is sent."""
+
+    def __init__(self, file: Path, size: int | None, sha256: str | None, check: Callable[[], None]) -> None:
+        super().__init__(file, size, sha256, check)
+        while super().read(_BLOCK):
+            pass
+        with self._readable():
+            self._packed = file.open("rb")
+            self._length = file.stat().st_size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes."""
+        self._check()
+        with self._readable():
+            return self._packed.read(size)
+
+    def close(self) -> None:
+        """Closes the file."""
+        super().close()
+        self._packed.close()

@@ -87,6 +87,8 @@ class SalesforceClient:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=_POOL))
         self.stop = threading.Event()
+        self._environment_lock = threading.Lock()
+        self._environment: dict[str, Any] | None = None
         self._usage_lock = threading.Lock()
         self.api_usage: dict[str, tuple[int, int]] = {}
         self.calls = 0
@@ -215,6 +217,7 @@ class SalesforceClient:
     ) -> requests.Response:
         root = "" if path.startswith("/services") else f"/services/data/{self.api_version}"
         headers = {"Authorization": f"Bearer {token['access_token']}", **(request.get("headers") or {})}
+        surroundings = self._surroundings(token["instance_url"])
         data = body() if body else None
         with self._usage_lock:
             self.calls += 1
@@ -227,11 +230,20 @@ class SalesforceClient:
                     timeout=self._timeout,
                     auth=AsSent(),
                     allow_redirects=False,  # they would turn a PUT into a GET
-                    **(request | {"headers": headers}),
+                    **(surroundings | request | {"headers": headers}),
                 )
             finally:
                 if data is not None:
                     data.close()
+
+    def _surroundings(self, url: str) -> dict[str, Any]:
+        """Proxy and certificates that the environment names, read once: to read it before each call costs more than the call."""
+        with self._environment_lock:
+            if self._environment is None:
+                found = self._session.merge_environment_settings(url, {}, None, None, None)
+                self._environment = {name: found[name] for name in ("proxies", "verify", "cert")}
+                self._session.trust_env = False
+            return self._environment
 
     def _error(self, answer: requests.Response, method: str, path: str) -> TargetError | TargetUnavailable:
         code, message = _error_body(answer)
