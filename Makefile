@@ -11,7 +11,7 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
+.PHONY: help demo demo-tables simulate servers lab test test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

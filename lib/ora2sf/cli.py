@@ -65,9 +65,41 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
+    _plan_parser(groups)
     tables = groups.add_parser("tables", help="check, list, show and draft table files")
     _tables_parser(tables.add_subparsers(required=True, metavar="COMMAND"))
     return parser
+
+
+def _plan_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = groups.add_parser(
+        "plan",
+        help="count the source and plan a campaign; show or freeze its plan",
+        description="Counts the source and plans a campaign (docs/campaign.md). Nothing is written to either side.",
+    )
+    parser.add_argument("run_id", metavar="RUN", help="names the campaign and its folder")
+    parser.add_argument("--freeze", action="store_true", help="freeze the plan as it stands in its file")
+    parser.add_argument("--show", action="store_true", help="show the plan that is there")
+    parser.add_argument(
+        "--tables", nargs="+", default=[], metavar="TABLE", help="tables to plan (default: all)"
+    )
+    for name, kind, text in (
+        ("outputs", str, "folder of runs (default: outputs)"),
+        ("since", str, "earlier campaign: read only what changed since its moment"),
+        ("overlap", int, "seconds before that moment that are read once more (default: 3600)"),
+        ("rates_from", str, "run whose ledgers tell how fast slices go (default: that of --since)"),
+        ("slice_rows", int, "most rows of a slice (default: 5000000)"),
+        ("sample_rows", int, "rows of each table from which its bytes are estimated (default: 1000)"),
+        ("extracts_at_once", int, "slices read side by side (default: 2)"),
+        ("loads_at_once", int, "slices sent side by side (default: 4)"),
+        ("staged_mb", int, "most that lies staged and not yet sent (default: no bound)"),
+        ("reserve", int, "percent of the org's limits left to others (default: 10)"),
+        ("oracle_conn_id", str, "connection of the source"),
+        ("sf_conn_id", str, "connection of the org"),
+    ):
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=text)
+    parser.set_defaults(action=_plan)
 
 
 def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -112,6 +144,39 @@ def _sdl_parser(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="table file to write (default: print it)"
     )
     parser.set_defaults(action=_import_sdl)
+
+
+# plan
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from ora2sf.connections import project_root
+    from ora2sf.parameters import PlanParameters, read_plan_parameters
+    from ora2sf.planning import Planning, calendar, needs
+
+    named = {name: getattr(options, name) for name in PlanParameters.model_fields} | {
+        "tables": " ".join(options.tables) or None
+    }
+    planning = Planning(read_plan_parameters(named), project_root())
+    if options.freeze or options.show:
+        return _existing_plan(planning.run, freeze=options.freeze)
+    for shown in (planning.counts(), planning.windows(), needs(planning.plan), calendar(planning.plan)):
+        print(shown, end="\n\n")
+    print(planning.save())
+    return 0
+
+
+def _existing_plan(run: Path, *, freeze: bool) -> int:
+    from ora2sf import planfile
+    from ora2sf.planning import calendar, needs
+
+    if freeze:
+        print(f"Frozen: {planfile.path_of(run)}, sha256 {planfile.freeze(run)}.")
+        return 0
+    plan = planfile.draft(run)
+    print(needs(plan), calendar(plan), sep="\n\n")
+    print("Frozen." if planfile.is_frozen(run) else "Not frozen, or edited since.")
+    return 0
 
 
 # tables check, list, show

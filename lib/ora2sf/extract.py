@@ -24,8 +24,10 @@ from ora2sf.ledger import Batch, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.profile import Look, Profiler
 from ora2sf.tables import TableConfig
+from ora2sf.windows import Portion
 
 _WORKERS = 2
+_WHOLE = Portion()
 _SAMPLE = 3
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
 _DUPLICATE = {
@@ -73,6 +75,7 @@ def extract(
     rejected_path: Path,
     *,
     batch_size: int,
+    portion: Portion = _WHOLE,
     case_sensitive: bool = False,
     exact: frozenset[str] = frozenset(),
     profiler: Profiler | None = None,
@@ -84,6 +87,7 @@ def extract(
     Args:
         data: folder of the staged batches; what an unfinished extraction left there is removed.
         rejected_path: where the rejected rows go.
+        portion: what of the table is read, and as of when.
         case_sensitive: whether Salesforce tells keys apart by case alone (``caseSensitive`` of the describe).
         exact: the lookup fields whose parents' keys Salesforce tells apart by case alone.
         profiler: told of every staged row.
@@ -91,20 +95,23 @@ def extract(
 
     Raises:
         SourceError, SourceUnavailable: reading failed; nothing is taken for whole.
+        PastError: the portion's moment cannot be read (any more).
     """
     extraction = ledger.start_extraction(config.fingerprint)
     for left in data.glob(f"{config.table}_*"):
         left.unlink()
     convert = converter(config, columns)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps what it was given
-    source.freeze()
-    total = source.count(config.count())
+    if portion.scn is None:
+        source.freeze()
+    total = source.count(*portion.count(config))
     counted(total)
     stage = _Stage(
         config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler
     )
     sample = Sample()
-    tables = source.batches(config.select(), arrow_schema(config, columns))
+    sql, binds = portion.select(config)
+    tables = source.batches(sql, arrow_schema(config, columns), binds=binds)
     try:
         for done, look in _converted(convert, stage.profiler, tables, sample, read):
             if not stage.rows_read:
@@ -127,7 +134,7 @@ def extract(
         rows_read=stage.rows_read,
         rows_staged=sum(batch.rows for batch in batches),
         rows_rejected=stage.rejected.rows,
-        consistency="slice",
+        consistency=portion.consistency,
     )
     return sample
 
