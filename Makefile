@@ -22,6 +22,9 @@ demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 demo-tables: $(VENV)/.demo  ## every table of tables/ on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
 	@$(DEMO) tables $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)')
 
+simulate: $(VENV)/.demo  ## a campaign of 480.5 million rows without a row: planner, ledgers, scheduler, the org's limits
+	@$(BIN)/python -m ora2sf_demo.simulate
+
 servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 	@$(DEMO) serve
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ora2sf.errors import PlanError
 from ora2sf.fields import Strict
 from ora2sf.tables import TableConfig
-from ora2sf.windows import Consistency, Portion, Span, cut
+from ora2sf.windows import Consistency, Portion, Span, cut, together_all
 
 #: Bulk API 2.0 works through a job in pieces of so many rows, and each counts (Bulk API 2.0 guide: How Requests Are Processed).
 PIECE_ROWS = 10_000
@@ -191,7 +191,24 @@ class PlannedTable(Strict):
     consistency: Consistency = "slice"
     incremental: bool = False
     notes: tuple[str, ...] = ()
-    slices: tuple[Slice, ...]
+    slices: tuple[Slice, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _slices_are_the_table(self) -> Self:
+        """Also after an edit no row may be read twice, or by none."""
+        spans = [one.window for one in self.slices if one.window]
+        if any(one.table != self.table for one in self.slices) or len(spans) not in {0, len(self.slices)}:
+            raise ValueError(f"the slices of {self.table} are either itself or windows of it")
+        if not spans and len(self.slices) > 1:
+            raise ValueError(f"{self.table} is planned as a whole, and more than once")
+        if spans and not together_all(spans):
+            raise ValueError(
+                f"the windows of {self.table} leave something out or overlap: each begins where the one before ends, the "
+                "first and the last are open, and one that is not readable stands at the end; each has a name of its own"
+            )
+        if spans and self.in_windows + self.unreadable != self.counted:
+            raise ValueError(f"in_windows and unreadable of {self.table} do not add up to counted")
+        return self
 
 
 class Entry(Strict):

@@ -10,10 +10,14 @@ The first window has no lower bound and the last one no upper one: a row that co
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
+
+from pydantic import Field
 
 from ora2sf.fields import Strict
 from ora2sf.tables import TableConfig, Window
@@ -38,7 +42,7 @@ class Span(Strict):
         readable: false for the window of NULL and of what cannot be read, which has no bounds.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}$")
     low: str | None = None
     high: str | None = None
     readable: bool = True
@@ -203,6 +207,30 @@ def cut(spread_: Mapping[str | None, int], most: int) -> list[Span]:
         for n, (low, high) in enumerate(zip(opened, ends, strict=False), 1)
     ]
     return [*spans, Span(name=UNREADABLE, readable=False)]
+
+
+def together_all(spans: Sequence[Span]) -> bool:
+    """Whether windows are together the table, each row in exactly one of them."""
+    *ranges, last = spans
+    lows, highs = [one.low for one in ranges], [one.high for one in ranges]
+    return (
+        all(one.readable for one in ranges)
+        and not last.readable
+        and len({one.name for one in spans}) == len(spans)
+        and (not ranges or (lows[0] is None and highs[-1] is None))
+        and lows[1:] == highs[:-1]
+        and _ascending(lows[1:])
+    )
+
+
+def _ascending(bounds: Sequence[str | None]) -> bool:
+    """Numbers by value, days as text; none of them open."""
+    given = [bound for bound in bounds if bound is not None]
+    if len(given) != len(bounds):
+        return False
+    numbers = all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", bound) for bound in given)
+    order: list[Any] = [Decimal(bound) for bound in given] if numbers else given
+    return all(one < following for one, following in itertools.pairwise(order))
 
 
 def count_each(config: TableConfig, spans: Sequence[Span], portion: Portion) -> tuple[str, dict[str, Any]]:
