@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import oracledb
-import papermill
 import pytest
 
 from fakeforce import serve as serve_org
 from fakeoracle import serve as serve_oracle
-from ora2sf import Run, open_plan, open_run, planfile
+from ora2sf import Run, notebooks, open_plan, open_run, planfile
 from ora2sf.cli import main
-from ora2sf.errors import Ora2sfError, ParameterError, PlanError, PreflightError
+from ora2sf.errors import LedgerError, Ora2sfError, ParameterError, PlanError, PreflightError
+from ora2sf.execution import Processes, run_campaign, stages
 from ora2sf.ledger import Ledger
 from ora2sf.plan import Plan
 from ora2sf.planning import measured
@@ -389,14 +393,131 @@ def test_the_command_plans_shows_and_freezes(place: Place, capsys: pytest.Captur
 
 
 def test_the_notebook_plans_a_campaign(place: Place) -> None:
-    target = place.run() / "campaign" / "00_plan.ipynb"
-    target.parent.mkdir(parents=True)
-    papermill.execute_notebook(
-        str(ROOT / "notebooks" / "00_plan.ipynb"),
-        str(target),
-        {"run_id": "c", "slice_rows": 15},
-        engine_name="ora2sf",
-        progress_bar=False,
-    )
+    (place.root / "notebooks").rmdir()
+    (place.root / "notebooks").symlink_to(ROOT / "notebooks")
+    folder = place.run() / "campaign"
+    notebooks.execute("00_plan", folder, {"run_id": "c", "tables": "sale"}, progress_bar=False)
     assert planfile.draft(place.run()).table("sale")
-    assert "Review it, then freeze it" in target.read_text()
+    assert "Review it, then freeze it" in (folder / "00_plan.ipynb").read_text()
+
+
+def test_the_process_of_a_slice_says_why_a_notebook_failed_and_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+
+    def execute(name: str, folder: Path, parameters: dict[str, str], **_: Any) -> None:
+        ran.append((name, folder, parameters["table"]))
+        if name == "02_upload":
+            raise OSError(28, "No space left")
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    steps = ["01_extract", "02_upload", "03_reconcile"]
+    monkeypatch.setattr("sys.argv", ["notebooks", str(tmp_path), '{"table": "t"}', *steps])
+    assert notebooks.main() == 1
+    assert ran == [(name, tmp_path, "t") for name in steps[:2]]
+    assert "02_upload: OSError: [Errno 28] No space left" in capsys.readouterr().err
+
+
+# carrying it out
+
+
+#: Runs the cells of the notebooks without a kernel, which takes seconds to start.
+CELLS = """
+import json, os, pathlib, sys
+names = json.loads(sys.argv[2])
+for step in sys.argv[3:]:
+    book = json.loads((pathlib.Path(os.environ["BOOKS"]) / f"{step}.ipynb").read_text())
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code" and not cell["metadata"]:
+            exec("".join(cell["source"]), names)
+        names.pop("__builtins__", None)
+"""
+
+
+def test_a_campaign_is_carried_out_by_processes_that_run_the_notebooks(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place.root / "cells.py").write_text(CELLS)
+    monkeypatch.setenv("PYTHONPATH", f"{place.root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("BOOKS", str(ROOT / "notebooks"))
+    monkeypatch.setattr(Processes, "module", "cells")
+    place.plan(tables="shop")
+    assert main(["run", "c"]) == 0
+    told = capsys.readouterr().out
+    assert "send shop: good" in told
+    assert told.endswith("1 slice: 1 done.\n")
+    assert place.org.count("Shop__c") == 3
+    jobs = len(place.org.jobs())
+    assert main(["run", "c"]) == 1
+    assert "has begun already: shop is done" in capsys.readouterr().err
+    assert main(["run", "c", "--resume"]) == 0
+    assert len(place.org.jobs()) == jobs
+
+
+#: Stands in for the notebooks: says what it was given, and goes on until it is told to end.
+WAITS = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+folder = pathlib.Path(sys.argv[1])
+(folder / "begun").write_text(" ".join(sys.argv[2:]))
+signal.pause()
+"""
+
+
+def test_an_interrupt_parks_every_process_and_the_campaign_can_go_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = place.plan(tables="sale")
+    (place.root / "waits.py").write_text(WAITS)
+    monkeypatch.setenv("PYTHONPATH", f"{place.root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    hands = Processes(plan, place.run(), {"outputs": "outputs"}, said=lambda _: None)
+    monkeypatch.setattr(Processes, "module", "waits")
+    begun = [place.run() / "sale" / name / "begun" for name in ("w001", "w002_20250102")]
+
+    def interrupt() -> None:
+        while not all(path.exists() for path in begun):
+            threading.Event().wait(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(place.run(), lambda _: hands)
+    thread.join()
+    assert not [process for process, _ in hands._running.values() if process.poll() is None]
+    assert [path.read_text().split()[-1] for path in begun] == ["01_extract"] * 2
+    assert '"window": "w001"' in begun[0].read_text()
+    assert set(stages(plan, place.run()).values()) == {"new"}
+
+
+def test_a_slice_whose_process_fails_fails_alone_and_is_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, said = place.plan(), list[str]()
+    monkeypatch.setattr(Processes, "module", "no_such_module")
+    hands = Processes(plan, place.run(), {}, said.append)
+    ends = run_campaign(place.run(), lambda _: hands)
+    assert ends["shop"] == "failed"
+    assert {stage for name, stage in ends.items() if name != "shop"} == {"new"}
+    assert "read shop: bad: " in said[-1]
+    assert "No module named no_such_module" in said[-1]
+
+
+def test_two_processes_do_not_carry_one_campaign_out(place: Place) -> None:
+    place.plan()
+    with (place.run() / "campaign" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LedgerError, match="Another process carries run c out"):
+            run_campaign(place.run(), lambda _: pytest.fail("nothing may start"))
+
+
+def test_how_far_a_slice_is_stands_on_disk(place: Place) -> None:
+    plan = place.plan()
+    place.load("shop")
+    place.extract("sale/w001")
+    place.extract("sale/unreadable").check_data()
+    assert stages(plan, place.run()) == {
+        "shop": "done", "sale/w001": "new", "sale/w002_20250102": "new", "sale/w003_20250231": "new",
+        "sale/unreadable": "staged",
+    }  # fmt: skip

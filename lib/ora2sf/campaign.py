@@ -99,10 +99,14 @@ class Used:
 
 
 class Scheduler:
-    """Decides which slices may start; it does nothing itself and remembers nothing."""
+    """Decides which slices may start; it does nothing itself and remembers nothing.
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    Args:
+        only: slices that are to start at all; what comes before them has to be done all the same.
+    """
+
+    def __init__(self, plan: Plan, only: Callable[[Slice], bool] = lambda _: True) -> None:
+        self._plan, self._only = plan, only
         self._tables = {one.table: one for one in plan.tables}
         self._slices = sorted(plan.slices(), key=lambda one: self._tables[one.table].phase)
 
@@ -134,7 +138,7 @@ class Scheduler:
         starts: list[Start] = []
         waits: list[Wait] = []
         for one in self._slices:
-            if at[one.name] != "new":
+            if at[one.name] != "new" or not self._only(one):
                 continue
             if why := self._not_yet(one, at, _READ, "read"):
                 waits.append(Wait(one, why))
@@ -160,7 +164,7 @@ class Scheduler:
         room, starts, waits = _least(used.room(now), known), list[Start](), list[Wait]()
         full = ""
         for one in self._slices:
-            if at[one.name] != "staged":
+            if at[one.name] != "staged" or not self._only(one):
                 continue
             table, until = self._tables[one.table], not_before.get(one.name)
             if why := self._not_yet(one, at, frozenset({"done"}), "sent"):
@@ -239,17 +243,19 @@ def carry_out(
     hands: Hands,
     stages: Mapping[str, Stage] | None = None,
     decided: Callable[[Decision], object] = lambda _: None,
+    only: Callable[[Slice], bool] = lambda _: True,
 ) -> dict[str, Stage]:
     """Carries a campaign out from wherever it is, until nothing more can start.
 
     Args:
         stages: how far each slice is already.
         decided: told of each decision.
+        only: slices that are to start at all.
 
     Returns:
         How far each slice is in the end; all ``done`` if all went well.
     """
-    scheduler, used = Scheduler(plan), Used(plan.allowance, plan.made)
+    scheduler, used = Scheduler(plan, only), Used(plan.allowance, plan.made)
     at: dict[str, Stage] = {one.name: (stages or {}).get(one.name, "new") for one in plan.slices()}
     not_before: dict[str, dt.datetime] = {}
     while True:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ora2sf.catalog import Catalog
     from ora2sf.draft import Wanted
     from ora2sf.fields import AnyField
+    from ora2sf.plan import Plan
     from ora2sf.tables import TableConfig
 
 WIDTH = 100
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
     _plan_parser(groups)
+    _run_parser(groups)
     tables = groups.add_parser("tables", help="check, list, show and draft table files")
     _tables_parser(tables.add_subparsers(required=True, metavar="COMMAND"))
     return parser
@@ -100,6 +102,25 @@ def _plan_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=text)
     parser.set_defaults(action=_plan)
+
+
+def _run_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = groups.add_parser(
+        "run",
+        help="carry a frozen plan out: read and send its slices side by side",
+        description="Carries the frozen plan of a campaign out (docs/campaign.md). Ctrl-C parks it; --resume goes on.",
+    )
+    parser.add_argument("run_id", metavar="RUN", help="the campaign")
+    parser.add_argument("--tables", nargs="+", default=[], metavar="TABLE", help="only these tables")
+    parser.add_argument("--phase", type=int, metavar="N", help="only this phase")
+    parser.add_argument("--resume", action="store_true", help="go on with a campaign that has begun")
+    for name, text in (
+        ("outputs", "folder of runs (default: outputs)"),
+        ("oracle_conn_id", "connection of the source (default: oracle_tms)"),
+        ("sf_conn_id", "connection of the org (default: salesforce_api)"),
+    ):
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+    parser.set_defaults(action=_run)
 
 
 def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -164,6 +185,57 @@ def _plan(options: argparse.Namespace) -> int:
         print(shown, end="\n\n")
     print(planning.save())
     return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from collections import Counter
+
+    from ora2sf.connections import project_root
+    from ora2sf.execution import Processes, run_campaign
+    from ora2sf.parameters import read_plan_parameters
+    from ora2sf.plan import Slice
+    from ora2sf.salesforce import SalesforceClient
+
+    names = ("run_id", "outputs", "oracle_conn_id", "sf_conn_id")
+    given = read_plan_parameters({name: getattr(options, name) for name in names})
+    run = project_root() / given.outputs / given.run_id
+    parameters = {name: str(getattr(given, name)) for name in names}
+    chosen: list[str] = []
+
+    def hands_of(plan: Plan) -> Processes:
+        chosen.extend(_chosen(plan, options.tables, options.phase))
+        client = SalesforceClient(given.sf_conn_id)
+        return Processes(plan, run, parameters, lambda text: print(text, flush=True), client)
+
+    def only(one: Slice) -> bool:
+        return one.table in chosen
+
+    try:
+        ends = run_campaign(run, hands_of, only, resume=options.resume)
+    except KeyboardInterrupt:
+        print(f"Parked. Go on with: ora2sf run {given.run_id} --resume", file=sys.stderr)
+        return _INTERRUPTED
+    mine = {name: stage for name, stage in ends.items() if name.split("/")[0] in chosen}
+    counts = Counter(mine.values())
+    print(
+        f"{_number(len(mine), 'slice')}: {', '.join(f'{number} {stage}' for stage, number in counts.items())}."
+    )
+    return 0 if set(counts) <= {"done"} else 1
+
+
+def _chosen(plan: Plan, tables: Sequence[str], phase: int | None) -> list[str]:
+    """The tables of a plan that are to run."""
+    planned = [one.table for one in plan.tables]
+    if unknown := sorted(set(tables) - set(planned)):
+        raise TableFileError(
+            f"The plan of run {plan.run_id} leaves {', '.join(unknown)} out.",
+            f"Planned: {', '.join(planned)}.",
+        )
+    return [
+        one.table
+        for one in plan.tables
+        if (not tables or one.table in tables) and (phase is None or one.phase == phase)
+    ]
 
 
 def _existing_plan(run: Path, *, freeze: bool) -> int:
