@@ -127,11 +127,12 @@ class Scheduler:
             not_before: slices that were paused, and until when.
         """
         at = {one.name: stages.get(one.name, "new") for one in self._slices}
-        reads = self._reads(at)
-        sends = self._sends(now, at, used, known, not_before or {})
+        paused = {name: until for name, until in (not_before or {}).items() if until > now}
+        reads = self._reads(at, paused)
+        sends = self._sends(now, at, used, known, paused)
         return Decision([*reads.starts, *sends.starts], [*reads.waits, *sends.waits])
 
-    def _reads(self, at: dict[str, Stage]) -> Decision:
+    def _reads(self, at: dict[str, Stage], paused: Mapping[str, dt.datetime]) -> Decision:
         choices = self._plan.choices
         free = choices.extracts_at_once - sum(stage == "reading" for stage in at.values())
         lying = sum(one.bytes for one in self._slices if at[one.name] in {"reading", "staged", "sending"})
@@ -142,6 +143,8 @@ class Scheduler:
                 continue
             if why := self._not_yet(one, at, _READ, "read"):
                 waits.append(Wait(one, why))
+            elif until := paused.get(one.name):
+                waits.append(Wait(one, "it was paused", until))
             elif len(starts) >= free:
                 waits.append(Wait(one, f"{choices.extracts_at_once} slices are being read"))
             elif choices.staged_mb and lying and lying + one.bytes > choices.staged_mb * 1_000_000:
@@ -157,7 +160,7 @@ class Scheduler:
         at: dict[str, Stage],
         used: Used,
         known: Need | None,
-        not_before: Mapping[str, dt.datetime],
+        paused: Mapping[str, dt.datetime],
     ) -> Decision:
         free = self._plan.choices.loads_at_once - sum(stage == "sending" for stage in at.values())
         busy = {one.table for one in self._slices if at[one.name] == "sending"}
@@ -166,10 +169,10 @@ class Scheduler:
         for one in self._slices:
             if at[one.name] != "staged" or not self._only(one):
                 continue
-            table, until = self._tables[one.table], not_before.get(one.name)
+            table = self._tables[one.table]
             if why := self._not_yet(one, at, frozenset({"done"}), "sent"):
                 waits.append(Wait(one, why))
-            elif until is not None and until > now:
+            elif until := paused.get(one.name):
                 waits.append(Wait(one, "it was paused", until))
             elif len(starts) >= free:
                 waits.append(Wait(one, f"{self._plan.choices.loads_at_once} slices are being sent"))

@@ -318,7 +318,7 @@ def _print_days(plan: Plan, hands: Simulated) -> list[str]:
     expected = {day.number: day for day in days(plan, plan.calendar)}
     last = int((hands.charged[-1][0] - plan.made).total_seconds() // 86_400) + 1
     print(
-        f"\n  {'day':<12}{'slices sent':>12}{'rows':>14}{'batches':>9}{'busiest 24 h: batches':>24}{'records':>14}{'calls':>9}  phases' tables"
+        f"\n  {'day':<12}{'slices sent':>12}{'rows':>14}{'batches':>9}{'busiest 24 h: batches':>24}{'records':>14}{'calls':>9}  tables"
     )
     for number in range(1, last + 1):
         begin = plan.made + dt.timedelta(days=number - 1)

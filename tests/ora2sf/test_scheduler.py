@@ -273,11 +273,25 @@ class Steps:
         return [Ended(one.slice, one.act, outcome, self.at + 3 * HOUR if outcome == "paused" else None)]  # type: ignore[arg-type]
 
 
-def test_a_slice_that_paused_goes_on_when_it_may():
-    hands = Steps({"send a": ["paused", "good"]})
+@pytest.mark.parametrize(
+    ("paused", "acts", "at"),
+    [("send a", ["read a", "send a", "send a"], 5), ("read a", ["read a", "read a", "send a"], 5)],
+)
+def test_a_slice_that_paused_goes_on_when_it_may(paused, acts, at):
+    hands = Steps({paused: ["paused", "good"]})
     assert carry_out(plan(table("a", [10])), hands) == {"a": "done"}
-    assert [what for _, what in hands.log] == ["read a", "send a", "send a"]
-    assert hands.log[2][0] == NOON + 5 * HOUR
+    assert [what for _, what in hands.log] == acts
+    assert hands.log[2][0] == NOON + at * HOUR
+
+
+def test_only_what_was_chosen_starts_and_only_when_what_comes_before_it_is_done():
+    made = plan(*TWO_PHASES)
+    hands = Steps()
+    assert carry_out(made, hands, only=lambda one: one.table == "c") == {"a": "new", "b": "new", "c": "new"}
+    assert (
+        carry_out(made, hands, {"a": "done", "b": "done"}, only=lambda one: one.table == "c")["c"] == "done"
+    )
+    assert [what for _, what in hands.log] == ["read c", "send c"]
 
 
 def test_a_campaign_goes_on_from_wherever_it_is_and_ends_where_something_failed():
