@@ -224,7 +224,7 @@ def test_a_slice_whose_moment_is_lost_takes_one_of_its_own_and_says_so(place: Pl
 def test_a_moment_lost_in_the_middle_of_reading_leaves_nothing_half_read(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ora2sf.oracle.OracleSource.batches.__defaults__", (5, {}))
+    monkeypatch.setattr("ora2sf.oracle.OracleSource.batches.__defaults__", (5,))
     place.plan()
     place.oracle.faults.add("ORA-1555", at="fetch", call=2)
     run = place.extract("sale/w002_20250102")

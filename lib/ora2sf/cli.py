@@ -391,8 +391,10 @@ def _settings(config: TableConfig) -> Iterator[tuple[str, str]]:
     yield "duplicates", config.duplicates
     yield "time zone", config.source_time_zone
     if window := config.window:
-        kept = f" as {window.format}" if window.format else ""
+        kept = f" as {', '.join((window.format, *window.also))}" if window.format else ""
         yield "window", f"{window.column}, {window.type}{kept}"
+    if config.changed_column:
+        yield "changed", f"{config.changed_column}, for a campaign of what changed since another"
     yield "batch", f"{config.batch_size:,} rows, {config.job_timeout:,} s for its job"
     if config.max_rejected is not None or config.max_rejected_share is not None:
         number, share = config.max_rejected, config.max_rejected_share

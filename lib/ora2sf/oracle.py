@@ -174,7 +174,7 @@ class OracleSource:
             return int(number)
 
     def batches(
-        self, sql: str, schema: pa.Schema, size: int = FETCH_ROWS, binds: Mapping[str, Any] = _NOTHING
+        self, sql: str, schema: pa.Schema, size: int = FETCH_ROWS, *, binds: Mapping[str, Any] = _NOTHING
     ) -> Iterator[pa.Table]:
         """The rows of a SELECT in Arrow tables of at most ``size`` rows, exactly typed as ``schema`` says.
 
