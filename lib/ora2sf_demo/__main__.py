@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, execute, reason
+from ora2sf.notebooks import execute, reason
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count
 from ora2sf_demo.servers import servers
 
 TABLE = "product_price"

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ora2sf import notebooks
+from ora2sf.notebooks import GOOD, reason, settled
 from ora2sf.tables import TableConfig
-from ora2sf_demo import notebooks
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, reason, settled
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count
 
 _COLUMNS = (
     ("rows", "source"),
@@ -19,7 +20,6 @@ _COLUMNS = (
     ("successful", "success"),
     ("failed", "failed"),
 )
-_GOOD = ("proven", "complete", "complete with exceptions", "nothing to do")
 
 
 def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: str = "") -> int:
@@ -43,7 +43,7 @@ def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: st
         except KeyboardInterrupt:
             print(f"\nStopped in {config.table}. Go on with: {resume}", file=sys.stderr)
             return 130
-        if found["state"] not in _GOOD:
+        if found["state"] not in GOOD:
             bad.add(config.table)
         numbers = "".join(f"{count(found[key]) if key in found else '-':>12}" for _, key in _COLUMNS)
         print(f"  {config.phase:>5}  {config.table:<{width}}{numbers}  {found['state']}", flush=True)
@@ -53,7 +53,7 @@ def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: st
 
 def _books(config: TableConfig, folder: Path, parameters: dict[str, str], bad: set[str]) -> dict[str, Any]:
     """The table's verdict and numbers: of an earlier run of its notebooks, or of this one."""
-    if (found := settled(folder)) and found["state"] in _GOOD:
+    if (found := settled(folder)) and found["state"] in GOOD:
         return found
     if missing := sorted(bad & set(config.depends_on)):
         return {"state": f"not run: it needs {', '.join(missing)}"}
