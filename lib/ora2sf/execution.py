@@ -124,7 +124,7 @@ class Processes:
             return Ended(one, start.act)
         self._tries[one.name] += 1
         again = can_be_resumed(folder) and self._tries[one.name] < _MOST_TRIES
-        return Ended(one, start.act, "paused" if again else "bad")
+        return Ended(one, start.act, "paused", _until(folder)) if again else Ended(one, start.act, "bad")
 
     def _note(self, start: Start, what: str) -> None:
         detail = f": {_why(self.run / start.slice.name)}" if what in {"bad", "paused"} else ""
@@ -142,6 +142,12 @@ class Processes:
                 process.wait(timeout=_GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _until(folder: Path) -> dt.datetime | None:
+    """When a slice said that it may go on, if it did."""
+    until = noted(folder).get("until")
+    return dt.datetime.fromisoformat(str(until)) if until else None
 
 
 def _why(folder: Path) -> str:

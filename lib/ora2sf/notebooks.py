@@ -14,7 +14,7 @@ from ora2sf.connections import project_root
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
 GOOD = frozenset({"complete", "complete with exceptions", "nothing to do"})
-_CAN_BE_RESUMED = "stopped, can be resumed"
+_CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "paused by budget"})
 
 
 def execute(name: str, folder: Path, parameters: Mapping[str, str], *, progress_bar: bool = True) -> None:
@@ -57,7 +57,7 @@ def settled(folder: Path) -> dict[str, Any] | None:
 
 def can_be_resumed(folder: Path) -> bool:
     """Whether what stopped the slice may be gone later."""
-    return noted(folder).get("state") == _CAN_BE_RESUMED
+    return noted(folder).get("state") in _CAN_BE_RESUMED
 
 
 def main() -> int:
