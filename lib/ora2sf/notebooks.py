@@ -13,7 +13,7 @@ from typing import Any
 from ora2sf.connections import project_root
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
-GOOD = frozenset({"complete", "complete with exceptions", "nothing to do"})
+GOOD = frozenset({"proven", "complete", "complete with exceptions", "nothing to do"})
 _CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "paused by budget"})
 
 
