@@ -521,3 +521,24 @@ def test_how_far_a_slice_is_stands_on_disk(place: Place) -> None:
         "shop": "done", "sale/w001": "new", "sale/w002_20250102": "new", "sale/w003_20250231": "new",
         "sale/unreadable": "staged",
     }  # fmt: skip
+
+
+#: Stands in for notebooks that find no room in the org's limits.
+PAUSES = """
+import json, pathlib, sys
+status = {"state": "paused by budget", "until": "2026-01-01T00:00:00.000Z", "error": "no room"}
+(pathlib.Path(sys.argv[1]) / "status.json").write_text(json.dumps(status))
+sys.exit(1)
+"""
+
+
+def test_a_slice_that_paused_is_tried_five_times(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, said = place.plan(tables="shop"), list[str]()
+    (place.root / "pauses.py").write_text(PAUSES)
+    monkeypatch.setenv("PYTHONPATH", f"{place.root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(Processes, "module", "pauses")
+    ends = run_campaign(place.run(), lambda _: Processes(plan, place.run(), {}, said.append))
+    assert ends == {"shop": "failed"}
+    log = (place.run() / "campaign" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in log] == ["begun", "paused"] * 4 + ["begun", "bad"]
+    assert said[1].endswith("read shop: paused: no room")
