@@ -378,20 +378,6 @@ def count_results(path: Path) -> ResultCount:
     return ResultCount(int(rows), int(made))
 
 
-def read_result(path: Path, key: str) -> pl.DataFrame:
-    """A result file's keys, and whether Salesforce created the record: ``key``, ``created``; none if the file is empty.
-
-    The key is empty where Salesforce could not read the sent file, whose headers then lack it.
-    """
-    if path.stat().st_size == 0:
-        return pl.DataFrame(schema={"key": pl.String, "created": pl.Boolean})
-    lines = pl.scan_csv(path, infer_schema=False)
-    names = lines.collect_schema().names()
-    text = pl.col(key).fill_null("") if key in names else pl.lit("")
-    created = pl.col("sf__Created") == "true" if "sf__Created" in names else pl.lit(value=False)
-    return lines.select(text.alias("key"), created.fill_null(value=False).alias("created")).collect()
-
-
 class RejectedFile:
     """``<table>_rejected.csv``: one line per rejected row, written under a temporary name until it is whole."""
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ora2sf import equality, totals
 from ora2sf.batches import RejectedFile
 from ora2sf.equality import DIFFERENT, Compared, How
-from ora2sf.errors import ParameterError
+from ora2sf.results import present
 from ora2sf.salesforce import BulkQuery, ReadBack, SalesforceClient
-from ora2sf.sides import THERE, Given, Sides, csv, present, value
+from ora2sf.sides import THERE, Given, Sides, csv, value
 
 __all__ = ["Found", "Given", "compare"]
 
 _EXAMPLES = 5
-_COMPARABLE = frozenset({"insert", "update", "upsert"})
 
 
 @dataclass
@@ -99,15 +98,11 @@ def compare(
         fetched: told how many records have come, page by page.
 
     Raises:
-        ParameterError: the table's operation leaves nothing that could be compared in this way.
         RunFolderError: a staged file or a result file is gone or damaged, or disk or memory do not suffice.
         TargetError, TargetUnavailable, JobTimeout: see :class:`ora2sf.salesforce.BulkQuery`.
     """
-    if how.mode != "counts" and given.config.operation not in _COMPARABLE:
-        raise ParameterError(
-            f"compare = {how.mode} does not know what a table with operation = {given.config.operation} leaves in the org.",
-            "Use compare = counts.",
-        )
+    if given.config.operation == "delete":
+        how = replace(how, mode="counts")  # it leaves nothing whose values could be compared
     with Sides(given, how) as sides:
         found = Found(how, skipped=sides.skipped, staged=sides.load_staged())
         found.expected = sum(found.staged[name] for name in ("created", "updated"))
@@ -131,7 +126,9 @@ def compare(
 def _in_full(sides: Sides, found: Found, bulk: BulkQuery, fetched: Callable[[int], object]) -> None:
     back = sides.load_target(lambda: sides.read_back(bulk, fetched), bulk)
     found.in_target, found.job_id, found.asked = back.rows, back.job_id, back.asked
-    _Search(sides, found).find(back, extras=sides.given.whole and not sides.given.config.shared_target)
+    config = sides.given.config
+    alone = sides.given.whole and not config.shared_target and config.operation != "update"
+    _Search(sides, found).find(back, extras=alone)
     found.lines = _Totals(sides).lines(found)
     bulk.finished()
 

@@ -18,6 +18,7 @@ from ora2sf.results import (
     by_attempt,
     fates,
     ids_path,
+    looked_up,
     present,
     round_after,
     sent_again,
@@ -165,12 +166,10 @@ def _outcome(
     logs: Path,
 ) -> Outcome:
     rows = found.rows.join(later, on="key", how="anti")
-    looked_up = _looked_up(rows, lookup, logs)
-    rows = rows.join(looked_up, on="key", how="left").with_columns(
-        pl.coalesce("outcome", "kind").alias("kind")
-    )
+    told = looked_up(rows, lookup, logs)
+    rows = rows.join(told, on="key", how="left").with_columns(pl.coalesce("outcome", "kind").alias("kind"))
     by_kind = Counter(rows["kind"].to_list())
-    made = looked_up.filter(outcome="success").height
+    made = told.filter(outcome="success").height
     return Outcome(
         batch.number,
         attempt.job_id or "",
@@ -186,15 +185,6 @@ def _outcome(
         created=made + (results["success"].created if results else 0),
         found=lookup.found - made if lookup else 0,
     )
-
-
-def _looked_up(rows: pl.DataFrame, lookup: Lookup | None, logs: Path) -> pl.DataFrame:
-    """``key`` and ``outcome`` of unknown rows that a lookup told of, and that were not sent again."""
-    if lookup is None:
-        return pl.DataFrame(schema={"key": pl.String, "outcome": pl.String})
-    answers = pl.read_csv(present(logs / lookup.file), infer_schema=False)
-    answers = answers.select(pl.nth(0).alias("key"), "outcome")
-    return answers.join(rows.filter(kind="unknown"), on="key", how="semi")
 
 
 def is_intact(logs: Path, result: Result | Lookup) -> bool:

@@ -13,9 +13,9 @@ import polars as pl
 
 from ora2sf.batches import read_batch
 from ora2sf.errors import RunFolderError
-from ora2sf.ledger import KINDS, Batch, Kind, Ledger, Result
+from ora2sf.ledger import KINDS, Batch, Kind, Ledger, Lookup, Result
 
-_FATES = {"kind": pl.String, "code": pl.String}
+_FATES = {"kind": pl.String, "code": pl.String, "created": pl.Boolean}
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Fates:
 
     Attributes:
         rows: ``key``; ``kind``: success, failed, unprocessed, or unknown when no result file has the key; ``code`` of
-            a failed row.
+            a failed row; ``created``: a successful one made a new record.
         surplus: result rows whose key is not in the batch, or that came twice.
     """
 
@@ -36,7 +36,8 @@ def fates(batch: Batch, results: dict[Kind, Result], data: Path, logs: Path, key
     """What became of each row of a settled batch; without results every row is unknown."""
     staged = read_batch(present(data / batch.file)).select(pl.col(key).alias("key"))
     if not results:
-        return Fates(staged.with_columns(kind=pl.lit("unknown"), code=pl.lit(None, pl.String)))
+        nothing = {"code": pl.lit(None, pl.String), "created": pl.lit(None, pl.Boolean)}
+        return Fates(staged.with_columns(kind=pl.lit("unknown"), **nothing))
     found = pl.concat(
         [_lines(present(logs / results[kind].file), kind, key, ids_path(data, batch)) for kind in KINDS]
     )
@@ -49,9 +50,12 @@ def _lines(path: Path, kind: Kind, key: str, ids: Path) -> pl.DataFrame:
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={"key": pl.String, **_FATES})
     lines = with_key(pl.scan_csv(path, infer_schema=False), key, ids)
-    code = CODE if "sf__Error" in lines.collect_schema().names() else pl.lit(None, pl.String)
+    names = lines.collect_schema().names()
     return lines.select(
-        pl.col(key).fill_null("").alias("key"), pl.lit(kind).alias("kind"), code.alias("code")
+        pl.col(key).fill_null("").alias("key"),
+        pl.lit(kind).alias("kind"),
+        (CODE if "sf__Error" in names else pl.lit(None, pl.String)).alias("code"),
+        (pl.col("sf__Created") == "true" if "sf__Created" in names else pl.lit(value=False)).alias("created"),
     ).collect()
 
 
@@ -90,6 +94,15 @@ def by_attempt(ledger: Ledger) -> dict[int, dict[Kind, Result]]:
     for result in ledger.results():
         files.setdefault(result.attempt, {})[result.kind] = result
     return files
+
+
+def looked_up(rows: pl.DataFrame, lookup: Lookup | None, logs: Path) -> pl.DataFrame:
+    """``key`` and ``outcome`` of the unknown ones among a batch's rows that a lookup told of."""
+    if lookup is None:
+        return pl.DataFrame(schema={"key": pl.String, "outcome": pl.String})
+    answers = pl.read_csv(present(logs / lookup.file), infer_schema=False)
+    answers = answers.select(pl.nth(0).alias("key"), "outcome")
+    return answers.join(rows.filter(kind="unknown"), on="key", how="semi")
 
 
 def sent_again(ledger: Ledger, data: Path, key: str) -> pl.DataFrame:

@@ -19,10 +19,10 @@ import duckdb
 import polars as pl
 
 from ora2sf import equality, totals
-from ora2sf.batches import read_batch, read_result
 from ora2sf.equality import Compared, How
 from ora2sf.errors import RunFolderError, TargetError
-from ora2sf.ledger import KINDS, Attempt, Batch, Ledger, Result
+from ora2sf.ledger import SETTLED, Attempt, Ledger
+from ora2sf.results import by_attempt, fates, looked_up, present
 from ora2sf.salesforce import BulkQuery, Page, ReadBack, SalesforceClient, read_some
 from ora2sf.tables import TableConfig
 
@@ -125,7 +125,7 @@ class Sides:
             self._note_outcomes(*row)
         self.run("CREATE TABLE staged (key VARCHAR, folded VARCHAR, batch INTEGER, outcome outcome, hash UBIGINT"
                   f"{self._measure_columns()})")  # fmt: skip
-        paths = [str(self.given.data / batch.file) for batch in _batches(self.given.ledger)]
+        paths = [str(self.given.data / batch.file) for batch in self.given.ledger.all_batches()]
         if paths:
             self.run(self._staged_rows(), files=paths)
             self._check_batches()
@@ -181,18 +181,11 @@ class Sides:
 
     def _keep_last_outcomes(self) -> None:
         """A row that was sent again stands in a later file, too: only the last one counts."""
-        extracted = self.given.ledger.extraction()
-        originals, left = [], extracted.rows_staged if extracted else 0
-        for batch in _batches(self.given.ledger):
-            if left > 0:
-                originals.append(batch.number)
-            left -= batch.rows
-        if left < 0:
-            self.run(
-                """DELETE FROM staged AS old USING staged AS again
-                WHERE again.batch > $last AND again.key = old.key AND again.batch > old.batch""",
-                last=max(originals, default=0),
-            )
+        self.run(
+            """DELETE FROM staged AS old USING staged AS again
+            WHERE again.batch > $last AND again.key = old.key AND again.batch > old.batch""",
+            last=max((batch.number for batch in self.given.ledger.batches()), default=0),
+        )
 
     def keep_sample(self, size: int, seed: int) -> None:
         """Forgets all rows but some of those that have to be in the org."""
@@ -275,56 +268,38 @@ def csv(columns: Sequence[str]) -> str:
 
 def _batch_outcomes(given: Given, key: str) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
     """Of each batch: its file, job and most frequent outcome, and the rows with another one. One batch is in memory at a time."""
-    last = given.ledger.last_attempts()
-    results: dict[int, list[Result]] = {}
-    for result in given.ledger.results():
-        results.setdefault(result.attempt, []).append(result)
-    for batch in _batches(given.ledger):
+    last, files, lookups = given.ledger.last_attempts(), by_attempt(given.ledger), given.ledger.lookups()
+    for batch in given.ledger.all_batches():
         attempt = last.get(batch.number)
         path = present(given.data / batch.file)
         unusual, usual = pl.DataFrame(), _without_results(attempt)
-        if attempt is not None and attempt.state == "fetched":
-            rows = _outcomes(
-                read_batch(path).select(pl.col(key).alias("key")), results[attempt.id], given.logs, key
-            )
+        if attempt is not None and attempt.state in SETTLED:
+            rows = fates(batch, files.get(attempt.id, {}), given.data, given.logs, key).rows
+            told = looked_up(rows, lookups.get(attempt.id), given.logs)
+            rows = rows.join(told, on="key", how="left").select("key", _OUTCOME)
             usual = rows["outcome"].mode().sort()[0] if rows.height else usual
             unusual = rows.filter(pl.col("outcome") != usual)
         job = attempt.job_id if attempt else None
         yield (str(path), batch.number, job or "", usual, batch.rows), unusual
 
 
-def _batches(ledger: Ledger) -> list[Batch]:
-    """Every file that was or will be sent, those with rows that are sent again as well."""
-    return ledger.batches()
+#: One of :data:`OUTCOMES`; an unknown row that a lookup found is one that was inserted, and one that is sent again stands
+#: in a later batch.
+_OUTCOME = (
+    pl.when((pl.col("outcome") == "success") | ((pl.col("kind") == "success") & pl.col("created")))
+    .then(pl.lit("created"))
+    .when(kind="success")
+    .then(pl.lit("updated"))
+    .otherwise("kind")
+    .alias("outcome")
+)
 
 
 def _without_results(attempt: Attempt | None) -> str:
     return "not sent" if attempt is None or attempt.state == "given_up" else "unknown"
 
 
-def _outcomes(staged: pl.DataFrame, results: Sequence[Result], logs: Path, key: str) -> pl.DataFrame:
-    """``key`` and ``outcome`` of every staged row; result files are joined by key alone, because they come unordered."""
-    parts = []
-    for kind in KINDS:
-        (result,) = (one for one in results if one.kind == kind)
-        made = pl.when("created").then(pl.lit("created")).otherwise(pl.lit("updated"))
-        outcome = made if kind == "success" else pl.lit(kind)
-        parts.append(read_result(present(logs / result.file), key).select("key", outcome.alias("outcome")))
-    known = pl.concat(parts).unique("key", keep="first", maintain_order=True)
-    return staged.join(known, on="key", how="left").with_columns(pl.col("outcome").fill_null("unknown"))
-
-
 def _occasion(ledger: Ledger) -> str:
     """What the ledger says of the upload: a read-back from before a further upload proves nothing."""
     states = [(attempt.id, attempt.state) for attempt in ledger.attempts()]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
-
-
-def present(path: Path) -> Path:
-    """The path, if there is a file."""
-    if not path.is_file():
-        raise RunFolderError(
-            f"{path} is gone: without it nothing can be compared.",
-            "Restore it from a backup; a result file that Salesforce still keeps (7 days) is fetched by 03_reconcile.",
-        )
-    return path

@@ -15,7 +15,8 @@ from ora2sf.compare import Given, compare
 from ora2sf.convert import Rejected
 from ora2sf.equality import How
 from ora2sf.errors import ParameterError, RunFolderError, TargetError
-from ora2sf.ledger import Ledger, Result
+from ora2sf.ledger import Ledger
+from ora2sf.rounds import Rounds
 from ora2sf.salesforce import BulkQuery, SalesforceBulkLoader
 from ora2sf.tables import TableConfig
 from ora2sf.upload import plan, upload
@@ -59,14 +60,14 @@ class Sent:
         for parent in ("S0", "S1", "S2"):
             client.send("PATCH", f"/sobjects/KPS_SalesM__c/{KEY}/{parent}", json={})
 
-    def stage(self, rows, *, batch_size=10_000, rejected=(), staged=None):
+    def stage(self, rows, *, batch_size=10_000, rejected=()):
         writer = BatchWriter(self.data, "pay", CONFIG.header, KEY, batch_size)
         writer.add(pl.DataFrame(list(rows), schema=dict.fromkeys(CONFIG.header, pl.String)))
         batches = writer.finish()
         refused = RejectedFile(self.rejected)
         refused.add(Rejected(n, key, "F", "rule", "v") for n, key in enumerate(rejected))
         refused.finish()
-        count = sum(batch.rows for batch in batches) if staged is None else staged
+        count = sum(batch.rows for batch in batches)
         totals = {
             "source_count": count,
             "rows_read": count,
@@ -76,9 +77,11 @@ class Sent:
         number = self.ledger.start_extraction("f")
         self.ledger.finish_extraction(number, batches, {}, **totals, consistency="none")
 
-    def send(self, start_batch=1):
-        loader = SalesforceBulkLoader(self.client, OBJECT, KEY, logs=self.logs, poll_interval=0.02)
-        upload(plan(self.ledger, start_batch), self.ledger, loader, self.data)
+    def send(self, start_batch=1, operation="upsert", rounds=None):
+        loader = SalesforceBulkLoader(
+            self.client, OBJECT, KEY, operation=operation, logs=self.logs, poll_interval=0.02
+        )
+        upload(plan(self.ledger, start_batch), self.ledger, loader, self.data, rounds=rounds)
 
     def compare(self, mode="full", rules="trimming, line breaks", memory=256, config=CONFIG, **changes):
         given = Given(
@@ -280,38 +283,25 @@ def test_a_row_in_no_result_file_is_named_with_what_the_org_says_of_it(sent, org
     assert (found.expected, found.extra, found.missing) == (18, 0, 0)
 
 
-def test_a_row_that_was_sent_again_counts_by_its_last_result(sent, client):
-    sent.stage([row(1), row(2), row(3)])
-    sent.send()
-    failed, good = [row(1), row(2)], [row(3)]
-    for path in sent.data.glob("*.gz"):
-        path.unlink()
-    again = Sent(sent.folder / "again", client)
-    with again.ledger:
-        again.stage([*failed, *good, *failed], batch_size=3, staged=3)
-        settle(again, 1, failed=failed, success=good)
-        settle(again, 2, success=failed)
-        found = again.compare()
-    assert (found.proven, found.expected, found.staged["failed"]) == (True, 3, 0)
+def test_a_row_that_was_sent_again_counts_by_its_last_result(arrived, sent, org):
+    org.faults.add("lock-rows", object=OBJECT, rows=9)
+    other = Sent(sent.folder / "again", sent.client)
+    with other.ledger:
+        other.stage((row(n) for n in range(50)), batch_size=20)
+        other.send(rounds=Rounds(pause=0))
+        assert [batch.rows for batch in other.ledger.all_batches() if batch.round] == [9]
+        found = other.compare()
+    assert (found.proven, found.expected, found.staged["failed"]) == (True, 50, 0)
 
 
-def settle(sent, batch, **rows):
-    """Records a job of that batch, with its result files."""
-    attempt = sent.ledger.intend(batch)
-    sent.ledger.move(attempt, "created", job_id=f"750{batch}")
-    for state in ("uploaded", "closing", "closed", "ended"):
-        sent.ledger.move(attempt, state)
-    results = []
-    for kind, extra in (
-        ("success", '"sf__Id","sf__Created",'),
-        ("failed", '"sf__Id","sf__Error",'),
-        ("unprocessed", ""),
-    ):
-        path = sent.logs / f"{OBJECT}_750{batch}_{kind}.csv"
-        second = {"success": '"a0","true",', "failed": '"","X:y:--",', "unprocessed": ""}[kind]
-        path.write_text(f"{extra}{KEY}\n" + "".join(f'{second}"{one[KEY]}"\n' for one in rows.get(kind, ())))
-        results.append(Result(attempt, kind, path.name, len(rows.get(kind, ())), 0, "x"))
-    sent.ledger.fetched(attempt, results)
+def test_a_row_whose_result_was_lost_and_that_a_look_found_has_to_be_there(sent, org):
+    inserting = CONFIG.model_copy(update={"operation": "insert"})
+    sent.stage([row(n) for n in range(5)])
+    org.faults.add("drop-result", object=OBJECT)
+    sent.send(operation="insert", rounds=Rounds(pause=0))
+    assert [(one.rows, one.found) for one in sent.ledger.lookups().values()] == [(1, 1)]
+    found = sent.compare(config=inserting)
+    assert (found.proven, found.expected, found.staged["created"]) == (True, 5, 5)
 
 
 # totals
@@ -418,8 +408,15 @@ def test_a_source_without_a_row_says_nothing_of_what_the_org_has(sent, client, o
     assert calls(org, "POST", "/jobs/query") == []
 
 
-def test_an_operation_that_leaves_nothing_to_compare_is_refused_by_name(arrived):
+def test_a_delete_leaves_nothing_whose_values_could_be_compared_so_records_are_counted(arrived, org):
     deleting = CONFIG.model_copy(update={"operation": "delete"})
-    with pytest.raises(ParameterError, match="operation = delete"):
-        arrived.compare(config=deleting)
-    assert arrived.compare("counts", config=deleting).in_target == 50
+    found = arrived.compare(config=deleting)
+    assert (found.how.mode, found.in_target, found.proven) == ("counts", 50, False)
+    assert calls(org, "POST", "/jobs/query") == []
+
+
+def test_records_beside_those_that_an_update_names_are_no_surplus(arrived, client):
+    updating = CONFIG.model_copy(update={"operation": "update"})
+    change(client, 777, Pos_No__c="of others")
+    found = arrived.compare(config=updating)
+    assert (found.extra, found.others, found.proven) == (0, 1, True)
