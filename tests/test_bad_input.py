@@ -167,7 +167,7 @@ def test_an_object_that_does_not_exist_is_named(world: World, tmp_path: Path) ->
 def test_a_source_table_that_does_not_exist_is_named_by_oracle(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own_home(tmp_path, monkeypatch, ("FROM KPS_T_REQPROD_MD r", "FROM KPS_T_NOWHERE r"))
+    own_home(tmp_path, monkeypatch, ("FROM KPS_T_REQPROD_MD ", "FROM KPS_T_NOWHERE "))
     with pytest.raises(Ora2sfError, match="ORA-00942") as caught:
         opened("01_extract", tmp_path / "out").check_table()
     assert "SELECT from it" in str(caught.value)
@@ -301,8 +301,8 @@ def test_an_upload_without_a_status_record_names_the_reference_and_says_to_upser
 def test_zero_rows_skip_the_upload_and_leave_the_status_as_it_was(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own_home(tmp_path, monkeypatch, ("LEFT JOIN KPS_R_UNIT u ON a.UNIT_CODE = u.UNIT_CODE\n",
-                                     "LEFT JOIN KPS_R_UNIT u ON a.UNIT_CODE = u.UNIT_CODE WHERE r.SHOP_CODE = 'none'\n"))  # fmt: skip
+    own_home(tmp_path, monkeypatch, ("LEFT JOIN KPS_R_UNIT /* as of */ u ON a.UNIT_CODE = u.UNIT_CODE\n",
+                                     "LEFT JOIN KPS_R_UNIT /* as of */ u ON a.UNIT_CODE = u.UNIT_CODE WHERE r.SHOP_CODE = 'none'\n"))  # fmt: skip
     out = tmp_path / "out"
     first = opened("01_extract", out)
     shown = [first.extract(), first.rejected(), first.samples(), first.announce()]

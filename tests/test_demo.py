@@ -15,10 +15,11 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from ora2sf import notebooks
 from ora2sf.connections import get_connection
 from ora2sf.errors import Exit
 from ora2sf_demo import __main__ as demo
-from ora2sf_demo import history, notebooks
+from ora2sf_demo import history
 from ora2sf_demo.servers import servers
 
 BOOKS = {

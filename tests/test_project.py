@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from ora2sf.parameters import Parameters
+from ora2sf.parameters import Parameters, PlanParameters
 from world import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -113,18 +114,27 @@ def test_code_cells_are_short_and_hold_no_logic(cells: list[dict[str, Any]]) -> 
         assert len(tree.body) <= 3 or "parameters" in cell["metadata"]["tags"]
 
 
-def test_parameters_are_typed_commented_known_and_in_one_cell(cells: list[dict[str, Any]]) -> None:
+def parameter_lines(cells: list[dict[str, Any]]) -> list[str]:
     (cell,) = [cell for cell in code(cells) if "parameters" in cell["metadata"].get("tags", ())]
-    for line in cell["source"]:
+    lines: list[str] = cell["source"]
+    return lines
+
+
+def parameters_of(cells: list[dict[str, Any]]) -> type[BaseModel]:
+    return PlanParameters if "open_plan" in json.dumps(cells) else Parameters
+
+
+def test_parameters_are_typed_commented_known_and_in_one_cell(cells: list[dict[str, Any]]) -> None:
+    known = parameters_of(cells).model_fields
+    for line in parameter_lines(cells):
         name, kind = re.fullmatch(r"(\w+): (str|int|bool) = .*  # .+\n?", line).groups()  # type: ignore[union-attr]
-        assert name in Parameters.model_fields
-        assert kind in str(Parameters.model_fields[name].annotation)
+        assert name in known
+        assert kind in str(known[name].annotation)
 
 
 def test_what_the_environment_or_the_table_file_may_set_defaults_to_none(cells: list[dict[str, Any]]) -> None:
-    (cell,) = [cell for cell in code(cells) if "parameters" in cell["metadata"].get("tags", ())]
-    fixed = {line.split(":")[0] for line in cell["source"] if " = None " not in line}
-    assert fixed == {"run_id", "table"}
+    fixed = {line.split(":")[0] for line in parameter_lines(cells) if " = None " not in line}
+    assert fixed == {"run_id", "table"} & set(parameters_of(cells).model_fields)
 
 
 def test_nothing_names_the_machine_or_the_people_it_was_made_on() -> None:
@@ -145,6 +155,18 @@ def test_every_link_in_the_documents_leads_somewhere() -> None:
 def test_the_readme_describes_every_parameter() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not [name for name in Parameters.model_fields if f"`{name}`" not in text]
+
+
+def test_the_campaign_guide_describes_every_parameter_of_a_plan_and_every_key_of_its_file() -> None:
+    from ora2sf import plan, windows
+
+    text = (ROOT / "docs/campaign.md").read_text(encoding="utf-8")
+    models = (
+        PlanParameters, plan.Plan, plan.Moment, plan.Since, plan.Allowance, plan.Rates, plan.Choices,
+        plan.PlannedTable, plan.Slice, plan.Need, plan.Entry, windows.Span,
+    )  # fmt: skip
+    names = {name for model in models for name in model.model_fields}
+    assert not sorted(name for name in names if f"`{name}`" not in text)
 
 
 def test_the_table_reference_describes_every_key() -> None:

@@ -24,8 +24,9 @@ import polars as pl
 import pytest
 
 from fakeoracle import serve as serve_oracle
+from ora2sf import notebooks
 from ora2sf.errors import Exit
-from ora2sf_demo import history, notebooks, source, targets
+from ora2sf_demo import history, source, targets
 from ora2sf_demo.campaign import run_all
 from ora2sf_demo.order import in_order
 from world import PASSWORD, ROOT, SECRET, World, fresh_world

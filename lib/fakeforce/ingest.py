@@ -205,6 +205,20 @@ class Ingest:
         """Records of the internal batches of the last 24 hours."""
         return self._used("coalesce(sum(rows), 0)")
 
+    def use_up(self, rows: int) -> bool:
+        """Count a job of so many rows toward the daily limits without doing it; False, and nothing counted, beyond them."""
+        pieces = [min(BATCH_ROWS, rows - begin) for begin in range(0, rows, BATCH_ROWS)]
+        if self.batches_used() + len(pieces) > self.settings.max_batches:
+            return False
+        if self.records_used() + rows > self.settings.max_records:
+            return False
+        started = stamp(self.clock.now())
+        with self.store.transaction() as con:
+            job = con.execute("SELECT min(0, coalesce(min(job), 0)) - 1 FROM _batch").fetchone()[0]
+            sql = "INSERT INTO _batch (job, seq, offset, size, rows, started) VALUES (?, ?, 0, 0, ?, ?)"
+            con.executemany(sql, [(job, seq, piece, started) for seq, piece in enumerate(pieces)])
+        return True
+
     def _used(self, what: str) -> int:
         since = stamp(self.clock.now() - DAY)
         with self.store.reading() as con:

@@ -132,6 +132,14 @@ class Org:
         """Uploads on the wire at once, at their most."""
         return self._ingest.most_uploads
 
+    def use_up(self, rows: int) -> bool:
+        """Count an ingest job of so many rows toward the daily limits without its rows; False, and nothing counted, beyond them."""
+        return self._ingest.use_up(rows)
+
+    def used(self) -> tuple[int, int]:
+        """Internal batches and records of ingest jobs in the last 24 hours."""
+        return self._ingest.batches_used(), self._ingest.records_used()
+
     def expire_tokens(self) -> None:
         """Every token issued so far is refused from now on."""
         self._auth.expire_all()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ora2sf.connections import get_connection
+    from ora2sf.planning import open_plan
     from ora2sf.run import Run, open_run
     from ora2sf.salesforce import SalesforceBulkLoader, SalesforceStatusTracker, get_salesforce_token
     from ora2sf.tables import TableConfig
@@ -16,6 +17,7 @@ __all__ = [
     "TableConfig",
     "get_connection",
     "get_salesforce_token",
+    "open_plan",
     "open_run",
 ]
 _HOMES = {
@@ -25,6 +27,7 @@ _HOMES = {
     "TableConfig": "ora2sf.tables",
     "get_connection": "ora2sf.connections",
     "get_salesforce_token": "ora2sf.salesforce",
+    "open_plan": "ora2sf.planning",
     "open_run": "ora2sf.run",
 }
 

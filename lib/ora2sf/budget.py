@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from ora2sf.errors import Paused, PreflightError
 from ora2sf.ledger import Batch, Ledger, Use
+from ora2sf.plan import CALLS_OF_A_JOB, internal_batches, megabytes
 from ora2sf.salesforce import SalesforceClient
 from ora2sf.salesforce.collections import MOST_RECORDS
 
@@ -29,12 +30,6 @@ RECORDS = "Bulk API records"
 _MOST_RECORDS = 150_000_000
 _BATCHES, _CALLS, _STORAGE = "DailyBulkApiBatches", "DailyApiRequests", "DataStorageMB"
 _WINDOW, _MINUTE = dt.timedelta(hours=24), dt.timedelta(minutes=1)
-#: A record takes 2 KB of data storage, whatever it holds (Salesforce Help: Data and File Storage Allocations).
-_RECORD_KB = 2
-#: Bulk API 2.0 works through a job in pieces of so many rows, and each counts (Bulk API 2.0 guide: How Requests Are Processed).
-_PIECE_ROWS = 10_000
-#: Create, send, close, three results, and about twenty looks at a job of two minutes: every request counts.
-_CALLS_OF_A_JOB = 26
 #: Seconds after which ``/limits`` is asked again; it is accurate to five minutes (REST API guide: Limits).
 _FRESH = 300.0
 #: A header's time is cut to seconds.
@@ -52,7 +47,7 @@ class Cost:
 
 def of_job(batch: Batch) -> Cost:
     """A batch that goes as one Bulk API job."""
-    return Cost(_pieces(batch), batch.rows, _CALLS_OF_A_JOB)
+    return Cost(internal_batches(batch.rows), batch.rows, CALLS_OF_A_JOB)
 
 
 def of_calls(batch: Batch) -> Cost:
@@ -135,7 +130,7 @@ class Budget:
         with self._lock:
             self._ask()
             for standing in self._standings():
-                due = self._ledger.in_flight() * _CALLS_OF_A_JOB if standing.limit == _CALLS else 0
+                due = self._ledger.in_flight() * CALLS_OF_A_JOB if standing.limit == _CALLS else 0
                 needed = _part(cost, standing.limit)
                 if needed and needed + due > standing.left:
                     raise self._refusal(batch, standing, needed, due)
@@ -184,10 +179,10 @@ class Budget:
         if _STORAGE not in self._limits:
             return
         allowed, used = self._reported(_STORAGE)
-        needed, left = _megabytes(rows), allowed - used
+        needed, left = megabytes(rows), allowed - used
         problem, stops = "", False
         if needed > left:
-            stops = _megabytes(max(0, rows - in_target())) > left
+            stops = megabytes(max(0, rows - in_target())) > left
             fits = "Nothing can be loaded" if stops else "It may not suffice"
             problem = f"{fits}: about {needed:,} are needed and {left:,} are left. {_FREE_STORAGE}"
         yield Standing(_STORAGE, allowed, used, None, 0, left, needed, problem, stops)
@@ -289,14 +284,6 @@ _OTHERS_ROLL = (
     "by then all that is used now is 24 hours old. Others have used most of it; when it began is not known, so it may "
     "be free earlier."
 )
-
-
-def _megabytes(rows: int) -> int:
-    return math.ceil(rows * _RECORD_KB / 1024)
-
-
-def _pieces(batch: Batch) -> int:
-    return math.ceil(batch.rows / _PIECE_ROWS)
 
 
 def _text(moment: dt.datetime) -> str:

@@ -8,6 +8,8 @@ Ora2sfError
 │   ├── ConnectionFieldError  a connection is missing or incomplete
 │   ├── AuthenticationError   a server refuses the credentials
 │   ├── SourceError       Oracle refuses, or its data cannot be read exactly
+│   │   └── PastError     the moment asked for cannot be read, or not by this user
+│   ├── PlanError         a campaign's plan cannot be made or used
 │   ├── TargetError       Salesforce refuses a request
 │   │   └── NotFoundError the record or resource does not exist
 │   ├── PreflightError    the table file does not fit the source or the target
@@ -143,6 +145,14 @@ class AuthenticationError(FinalError):
 
 class SourceError(FinalError):
     """Oracle refuses, or its data cannot be read exactly."""
+
+
+class PastError(SourceError):
+    """Oracle cannot read the moment that was asked for (undo, definition), or not for this user."""
+
+
+class PlanError(FinalError):
+    """A campaign's plan cannot be made, or cannot be used as it is."""
 
 
 class TargetError(FinalError):

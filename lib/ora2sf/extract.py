@@ -25,8 +25,10 @@ from ora2sf.ledger import Batch, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.profile import Look, Profiler
 from ora2sf.tables import TableConfig
+from ora2sf.windows import Portion
 
 _AHEAD = 2  # batches that are held beside the one that the driver decodes
+_WHOLE = Portion()
 _SAMPLE = 3
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
 _DUPLICATE = {
@@ -74,6 +76,7 @@ def extract(
     rejected_path: Path,
     *,
     batch_size: int,
+    portion: Portion = _WHOLE,
     case_sensitive: bool = False,
     exact: frozenset[str] = frozenset(),
     profiler: Profiler | None = None,
@@ -85,6 +88,7 @@ def extract(
     Args:
         data: folder of the staged batches; what an unfinished extraction left there is removed.
         rejected_path: where the rejected rows go.
+        portion: what of the table is read, and as of when.
         case_sensitive: whether Salesforce tells keys apart by case alone (``caseSensitive`` of the describe).
         exact: the lookup fields whose parents' keys Salesforce tells apart by case alone.
         profiler: told of every staged row.
@@ -92,22 +96,24 @@ def extract(
 
     Raises:
         SourceError, SourceUnavailable: reading failed; nothing is taken for whole.
+        PastError: the portion's moment cannot be read (any more).
     """
     extraction = ledger.start_extraction(config.fingerprint)
     for left in data.glob(f"{config.table}_*"):
         left.unlink()
     convert = converter(config, columns)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps what it was given
-    source.freeze()
-    total = source.count(config.count())
+    if portion.scn is None:
+        source.freeze()
+    total = source.count(*portion.count(config))
     counted(total)
     stage = _Stage(
         config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler
     )
+    sql, binds = portion.select(config)
     with stage.abandoned_on_failure():
-        sample = _stage_all(
-            convert, stage, source.batches(config.select(), arrow_schema(config, columns)), read
-        )
+        tables = source.batches(sql, arrow_schema(config, columns), binds=binds)
+        sample = _stage_all(convert, stage, tables, read)
         batches = stage.finish()
     ledger.finish_extraction(
         extraction,
@@ -117,7 +123,7 @@ def extract(
         rows_read=stage.rows_read,
         rows_staged=sum(batch.rows for batch in batches),
         rows_rejected=stage.rejected.rows,
-        consistency="slice",
+        consistency=portion.consistency,
     )
     return sample
 

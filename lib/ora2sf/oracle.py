@@ -8,8 +8,9 @@ digits before the point overflow the decimal: such columns are read wider than t
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +24,7 @@ from ora2sf.errors import (
     AuthenticationError,
     ConnectionFieldError,
     Ora2sfError,
+    PastError,
     SourceError,
     SourceUnavailable,
 )
@@ -32,6 +34,7 @@ FETCH_ROWS = 20_000
 #: The same where a column may hold texts of any length.
 FETCH_ROWS_OF_LOBS = 500
 _CONNECT_TIMEOUT = 20.0
+_NOTHING: Mapping[str, Any] = {}
 _PADDED = {"DB_TYPE_CHAR", "DB_TYPE_NCHAR"}
 _TEXT = _PADDED | {"DB_TYPE_VARCHAR", "DB_TYPE_NVARCHAR"}
 _LOBS = {"DB_TYPE_CLOB": "CLOB", "DB_TYPE_NCLOB": "NCLOB"}
@@ -126,6 +129,34 @@ class OracleSource:
             self._db.rollback()
             cursor.execute("SET TRANSACTION READ ONLY")
 
+    def current_scn(self) -> int:
+        """The database's system change number now.
+
+        Raises:
+            SourceError: this user may ask for it in neither way.
+        """
+        try:
+            return self.count("SELECT CURRENT_SCN FROM V$DATABASE")
+        except SourceError as first:
+            try:
+                return self.count("SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL")
+            except SourceError as second:
+                raise SourceError(
+                    f"This user cannot ask for the system change number: {first.what} {second.what}",
+                    "GRANT SELECT ON V_$DATABASE, or EXECUTE ON DBMS_FLASHBACK, to it.",
+                ) from None
+
+    def local_time(self) -> dt.datetime:
+        """The source's own clock, without a zone: what its columns of changes are written with."""
+        ((now,),) = self.rows("SELECT SYSDATE FROM DUAL")
+        assert isinstance(now, dt.datetime)  # a DATE
+        return now
+
+    def rows(self, sql: str, binds: Mapping[str, Any] = _NOTHING) -> list[tuple[Any, ...]]:
+        """The few rows of a small SELECT."""
+        with self._translated("query the source"), self._db.cursor() as cursor:
+            return list(cursor.execute(sql, dict(binds)).fetchall())
+
     def describe(self, sql: str) -> dict[str, SourceColumn]:
         """Column name → column, for a SELECT that is described and not run.
 
@@ -136,13 +167,15 @@ class OracleSource:
             cursor.parse(sql)
             return {info.name: _column(info) for info in cursor.description}
 
-    def count(self, sql: str) -> int:
+    def count(self, sql: str, binds: Mapping[str, Any] = _NOTHING) -> int:
         """The number that a ``SELECT COUNT(*)`` returns."""
         with self._translated("count the source"), self._db.cursor() as cursor:
-            (number,) = cursor.execute(sql).fetchone()
+            (number,) = cursor.execute(sql, dict(binds)).fetchone()
             return int(number)
 
-    def batches(self, sql: str, schema: pa.Schema, size: int = FETCH_ROWS) -> Iterator[pa.Table]:
+    def batches(
+        self, sql: str, schema: pa.Schema, size: int = FETCH_ROWS, *, binds: Mapping[str, Any] = _NOTHING
+    ) -> Iterator[pa.Table]:
         """The rows of a SELECT in Arrow tables of at most ``size`` rows, exactly typed as ``schema`` says.
 
         With CLOB columns the tables are smaller, so that memory stays bounded.
@@ -154,7 +187,7 @@ class OracleSource:
         wide = _wide(schema, columns)
         if any(column.kind in _LOBS.values() for column in columns.values()):
             size = min(size, FETCH_ROWS_OF_LOBS)
-        frames = self._db.fetch_df_batches(sql, size=size, requested_schema=wide)
+        frames = self._db.fetch_df_batches(sql, dict(binds), size=size, requested_schema=wide)
         while True:
             with self._translated("read the source"):
                 frame = next(frames, None)
@@ -261,6 +294,9 @@ _SCALE_ADVICE = (
     "Raise source_scale of that column's field in the table file (or lower it for longer whole numbers)."
 )
 _UP_ADVICE = "Check that the database is up and the address right, then run again with the same run_id."
+_PAST_ADVICE = (
+    "The table cannot be read as of that moment any more: plan the campaign anew, or read it as it is now."
+)
 #: Oracle's number → what it means and what to do (Oracle Database Error Messages).
 _ADVICE: dict[int, tuple[type[Ora2sfError], str]] = {
     942: (
@@ -276,8 +312,15 @@ _ADVICE: dict[int, tuple[type[Ora2sfError], str]] = {
         "Correct the service name (schema, or service_name in extra) of the connection.",
     ),
     12505: (ConnectionFieldError, "Correct the SID in the connection's extra."),
+    1031: (
+        PastError,
+        "This user lacks a privilege; to read tables of others AS OF a moment it is FLASHBACK on each of them.",
+    ),
+    1466: (PastError, _PAST_ADVICE),
+    8180: (PastError, _PAST_ADVICE),
+    8181: (PastError, _PAST_ADVICE),
     1555: (
-        SourceError,
+        PastError,
         "The undo of the database is too short for this read: run again, or ask for more undo.",
     ),
     1013: (SourceUnavailable, "The call was cancelled; run again with the same run_id."),

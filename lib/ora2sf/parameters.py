@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +35,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _TEXTS = (
     "run_id",
     "table",
+    "window",
     "outputs",
     "oracle_conn_id",
     "sf_conn_id",
@@ -44,6 +45,7 @@ _TEXTS = (
     "compare",
     "compare_rules",
 )
+Model = TypeVar("Model", bound=BaseModel)
 #: What IPython itself keeps among the names of a notebook.
 _IPYTHON = {"In", "Out"}
 
@@ -55,6 +57,7 @@ class Parameters(BaseModel):
 
     run_id: str
     table: str
+    window: str | None = None
     outputs: str = "outputs"
     oracle_conn_id: str = "oracle_tms"
     sf_conn_id: str = "salesforce_api"
@@ -80,6 +83,45 @@ class Parameters(BaseModel):
     def how(self) -> How:
         """How 03 compares the staged rows with the org."""
         return How.read(self.compare, self.compare_rules, self.compare_memory_mb)
+
+
+class PlanParameters(BaseModel):
+    """Every parameter of ``00_plan`` and of the command ``ora2sf plan``; see :class:`ora2sf.plan.Choices`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    run_id: str
+    tables: str = ""
+    outputs: str = "outputs"
+    oracle_conn_id: str = "oracle_tms"
+    sf_conn_id: str = "salesforce_api"
+    since: str | None = None
+    overlap: int = Field(default=3_600, ge=0)
+    rates_from: str | None = None
+    slice_rows: int = Field(default=5_000_000, ge=1)
+    sample_rows: int = Field(default=1_000, ge=1, le=100_000)
+    extracts_at_once: int = Field(default=2, ge=1, le=64)
+    loads_at_once: int = Field(default=4, ge=1, le=64)
+    staged_mb: int | None = Field(default=None, ge=1)
+    reserve: int = Field(default=10, ge=0, le=90)
+
+
+_PLAN_TEXTS = ("run_id", "tables", "outputs", "oracle_conn_id", "sf_conn_id", "since", "rates_from")
+
+
+def read_plan_parameters(names: Mapping[str, Any]) -> PlanParameters:
+    """The parameters of ``00_plan`` among the names that the notebook holds.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    given = _given(names, PlanParameters)
+    _check_kinds(given, PlanParameters, _PLAN_TEXTS)
+    values = {name: _setting(name, given, None) for name in PlanParameters.model_fields}
+    for name in ("run_id", "since", "rates_from"):
+        if values[name] is not None or name == "run_id":
+            _check_run_id(values[name])
+    return _validated(PlanParameters, values)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:
@@ -123,19 +165,39 @@ def _overridden(config: TableConfig, parameters: Parameters) -> TableConfig:
         ) from None
 
 
-def _given(names: Mapping[str, Any]) -> dict[str, Any]:
+def _given(names: Mapping[str, Any], model: type[BaseModel] = Parameters) -> dict[str, Any]:
     """The parameters among a notebook's names, and plain values beside them, which nobody asked for."""
     plain = (str, int, float, bool, list, dict, type(None))
     return {
         name: value
         for name, value in names.items()
-        if name in Parameters.model_fields
+        if name in model.model_fields
         or (isinstance(value, plain) and not name.startswith("_") and name not in _IPYTHON)
     }
 
 
 def _check_names(given: Mapping[str, Any]) -> None:
-    known = Parameters.model_fields
+    _check_kinds(given, Parameters, _TEXTS)
+    if "\0" in str(_setting("outputs", given, None)):
+        raise ParameterError("outputs holds a NUL character.", "Give the path of a folder.")
+    _check_run_id(_setting("run_id", given, None))
+    table = _setting("table", given, None)
+    if not table or not TABLE_NAME.fullmatch(table):
+        raise ParameterError(
+            f"table {table!r} is not the name of a table file.", "Use the file's name without .toml."
+        )
+
+
+def _check_run_id(run_id: Any) -> None:
+    if not run_id or not _RUN_ID.fullmatch(run_id) or set(run_id) <= {"."}:
+        raise ParameterError(
+            f"run_id {run_id!r} cannot name a folder.",
+            "Use 1 to 80 of the characters A-Z a-z 0-9 _ . - (not dots alone).",
+        )
+
+
+def _check_kinds(given: Mapping[str, Any], model: type[BaseModel], texts: Collection[str]) -> None:
+    known = model.model_fields
     if unknown := sorted(set(given) - set(known)):
         raise ParameterError(
             f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
@@ -144,25 +206,13 @@ def _check_names(given: Mapping[str, Any]) -> None:
         if value is not None and (not isinstance(value, str | int | float) or isinstance(value, bool)):
             raise ParameterError(
                 f"{name} arrived as the {type(value).__name__} {value!r}.",
-                f"Pass it as text: papermill -r {name} …" if name in _TEXTS else "Pass a whole number.",
+                f"Pass it as text: papermill -r {name} …" if name in texts else "Pass a whole number.",
             )
-        if name in _TEXTS and isinstance(value, int | float):
+        if name in texts and isinstance(value, int | float):
             raise ParameterError(
                 f"{name} arrived as the {type(value).__name__} {value!r}: the command line turned the text into a number.",
                 f"Pass it as text: papermill -r {name} …",
             )
-    if "\0" in str(_setting("outputs", given, None)):
-        raise ParameterError("outputs holds a NUL character.", "Give the path of a folder.")
-    run_id, table = _setting("run_id", given, None), _setting("table", given, None)
-    if not run_id or not _RUN_ID.fullmatch(run_id) or set(run_id) <= {"."}:
-        raise ParameterError(
-            f"run_id {run_id!r} cannot name a folder.",
-            "Use 1 to 80 of the characters A-Z a-z 0-9 _ . - (not dots alone).",
-        )
-    if not table or not TABLE_NAME.fullmatch(table):
-        raise ParameterError(
-            f"table {table!r} is not the name of a table file.", "Use the file's name without .toml."
-        )
 
 
 def _setting(name: str, given: Mapping[str, Any], config: TableConfig | None) -> Any:
@@ -175,9 +225,12 @@ def _setting(name: str, given: Mapping[str, Any], config: TableConfig | None) ->
 
 
 def _resolve(given: Mapping[str, Any], config: TableConfig) -> Parameters:
-    values = {name: _setting(name, given, config) for name in Parameters.model_fields}
+    return _validated(Parameters, {name: _setting(name, given, config) for name in Parameters.model_fields})
+
+
+def _validated(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
-        return Parameters.model_validate({name: value for name, value in values.items() if value is not None})
+        return model.model_validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
             f"{e['loc'][0]} = {values.get(str(e['loc'][0]))!r}: {e['msg']}" for e in error.errors()

@@ -17,7 +17,16 @@ from typing import Any, Literal
 import polars as pl
 
 from ora2sf import compare as comparison
-from ora2sf import comparison_report, data_check, evidence, preflight, reconcile, rounds, slice_report
+from ora2sf import (
+    comparison_report,
+    data_check,
+    evidence,
+    planfile,
+    preflight,
+    reconcile,
+    rounds,
+    slice_report,
+)
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
@@ -31,7 +40,9 @@ from ora2sf.errors import (
     LedgerError,
     NotFoundError,
     Ora2sfError,
+    PastError,
     Paused,
+    PlanError,
     PreflightError,
     RunFolderError,
     SourceError,
@@ -57,6 +68,7 @@ from ora2sf.salesforce import (
 from ora2sf.salesforce.status import MOST_REFERENCE, Status, check_reference
 from ora2sf.signals import sigterm_interrupts
 from ora2sf.tables import TableConfig
+from ora2sf.windows import Portion
 
 _MOST_EXAMPLES = 20
 Way = Literal["collections", "jobs"]
@@ -85,6 +97,7 @@ def open_run(step: Step, names: Mapping[str, Any]) -> Run:
         TableFileError: the table file is missing or not valid.
         RunFolderError: the run's folder cannot be written.
         LedgerError: the run_id was begun with other settings.
+        PlanError: the run's plan is not frozen, or has no such slice.
     """
     root = project_root()
     parameters, config, shown = read_parameters(names, root / "tables")
@@ -99,7 +112,9 @@ class Run:
     ) -> None:
         self._parameters_shown, self._root = shown, root
         self.step, self.parameters, self.config = step, parameters, config
-        self.folder = root / parameters.outputs / parameters.run_id / parameters.table
+        self.run_folder = root / parameters.outputs / parameters.run_id
+        self.portion = self._planned()
+        self.folder = self.run_folder / parameters.table / (parameters.window or "")
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
@@ -125,6 +140,18 @@ class Run:
         slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
 
+    def _planned(self) -> Portion:
+        """What of the table this slice reads: as the run's plan says, or all of it."""
+        p, plan = self.parameters, planfile.read(self.run_folder)
+        if plan is not None:
+            return plan.portion(p.table, p.window)
+        if p.window is not None:
+            raise PlanError(
+                f"Run {p.run_id} has no plan, so nobody knows what window {p.window!r} is.",
+                f"Make one: ora2sf plan {p.run_id}. Or leave window out.",
+            )
+        return Portion()
+
     def _settle(self) -> None:
         """What the first notebook of a run was opened with stands; a contradiction is refused."""
         p, extracted = self.parameters, self.ledger.extraction()
@@ -134,8 +161,14 @@ class Run:
             "object": self.config.object,
             "external_id_field": self.config.external_id_field,
         }
+        if span := self.portion.span:
+            wanted["window"] = span.model_dump_json()
+        if since := self.portion.since:
+            wanted["since"] = since.isoformat()
         if self.step == "01_extract":
             wanted |= {"batch_size": p.batch_size}
+            if extracted is None and (frozen := planfile.frozen_hash(self.run_folder)):
+                self.ledger.record("plan", frozen)
         elif extracted is None:
             raise LedgerError(
                 f"Nothing is extracted yet for run {p.run_id}, table {p.table}.",
@@ -160,7 +193,9 @@ class Run:
         """The reference of the status record: as given, else as settled by an earlier notebook, else made."""
         p = self.parameters
         reference = (
-            p.external_ref or self.ledger.setting("external_ref") or _made_reference(p.table, p.run_id)
+            p.external_ref
+            or self.ledger.setting("external_ref")
+            or _made_reference(f"{p.table}_{p.window}" if p.window else p.table, p.run_id)
         )
         check_reference(reference)
         return reference
@@ -183,7 +218,10 @@ class Run:
         rows = [
             {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
         ]
-        return Shown(f"Run {chosen['run_id']}, table {chosen['table']} → {self.config.object}.{begun}", rows)
+        part = f", window {chosen['window']}" if chosen["window"] else ""
+        return Shown(
+            f"Run {chosen['run_id']}, table {chosen['table']}{part} → {self.config.object}.{begun}", rows
+        )
 
     def _in_force(self) -> dict[str, Any]:
         """Every parameter with the value that counts."""
@@ -253,7 +291,8 @@ class Run:
             lines = [vars(line) for line in found.lines]
             self._keep("structure", {"checked": _now(), "problems": problems, "fields": lines})
             if not problems:
-                self._described(self.config.select())  # finds what is wrong in order_by, too
+                sql, _ = self.portion.now().select(self.config)
+                self._described(sql)  # finds what is wrong in order_by and window, too
             else:
                 raise self._refused(
                     PreflightError(
@@ -344,8 +383,19 @@ class Run:
                 {"rows": "staged", "number": done.rows_staged},
                 {"rows": "rejected", "number": done.rows_rejected},
             ]
-            sentence = f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected.{how}"
+            sentence = (
+                f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected."
+                f"{how}{self._whose_moment(done)}"
+            )
             return Shown(sentence, rows, "good" if done.rows_staged else "warning")
+
+    def _whose_moment(self, done: Extraction) -> str:
+        """A sentence for a slice of a planned campaign."""
+        if self.portion.scn is None:
+            return ""
+        if done.consistency == "campaign":
+            return f" Read as of the campaign's SCN {self.portion.scn}."
+        return f" Not of the campaign's moment: {self.ledger.setting('own_moment')}"
 
     def _refuse_foreign_results(self) -> None:
         """Result files without a ledger are of a run whose books are lost: a second set would be counted twice."""
@@ -360,9 +410,22 @@ class Run:
         key: dict[str, Any] = next(
             (f for f in self._target["fields"] if f["name"] == self.config.external_id_field), {}
         )
-        profiler = self._profiler()
         self._keep("data", {})
         self.ledger.forget("data_check")
+        try:
+            profiler = self._stage(self.portion, key)
+        except PastError as error:
+            if self.portion.scn is None:
+                raise
+            self._log("own moment", scn=self.portion.scn, error=error.what)
+            self.ledger.record("own_moment", error.what)
+            profiler = self._stage(self.portion.now(), key)
+        self._keep("data", self._profiled(profiler))
+        self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+
+    def _stage(self, portion: Portion, key: Mapping[str, Any]) -> Profiler:
+        """Reads and stages a portion; returns what was seen of its rows."""
+        profiler = self._profiler()
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
 
             def read(rows: int) -> None:
@@ -377,14 +440,14 @@ class Run:
                 self.data,
                 self._rejected_path,
                 batch_size=self.parameters.batch_size,
+                portion=portion,
                 case_sensitive=bool(key.get("caseSensitive")),
                 exact=self._exact_lookups,
                 profiler=profiler,
                 counted=bar.reset,
                 read=read,
             )
-        self._keep("data", self._profiled(profiler))
-        self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+        return profiler
 
     def _profiler(self) -> Profiler:
         return data_check.profiler(self.config, self._target, in_full=self.parameters.profile == "full")
@@ -506,7 +569,7 @@ class Run:
             self.config,
             self.client,
             self.data,
-            self.folder.parent,
+            self.run_folder,
             self._exact_lookups,
             self.parameters.max_parents_asked,
         )
@@ -531,11 +594,11 @@ class Run:
 
     def _repeated(self) -> list[str]:
         """Keys that stand in several slices of this table: which of their rows counted would be left to chance."""
-        found = duplicates_across(key_files(self.folder.parent, table=self.config.table))
+        found = duplicates_across(key_files(self.run_folder, table=self.config.table))
         if not found.keys:
             return []
         key, files = found.examples[0]
-        where = " and ".join(str(path.relative_to(self.folder.parent)) for path in files)
+        where = " and ".join(str(path.relative_to(self.run_folder)) for path in files)
         return [
             f"{found.keys:,} key(s) stand in several slices of {self.config.table}, such as {key} in {where}"
         ]
@@ -576,8 +639,8 @@ class Run:
 
     @cached_property
     def _budget(self) -> Budget:
-        outputs, name = self.folder.parents[1], self.parameters.table
-        own = self.folder.parent / "campaign" / "budget" / f"{name}.json"
+        outputs, name = self.run_folder.parent, "_".join(self.folder.relative_to(self.run_folder).parts)
+        own = self.run_folder / "campaign" / "budget" / f"{name}.json"
         cost = of_calls if self._way == "collections" else of_job
         return Budget(self.client, self.ledger, outputs, own, self.parameters.reserve, cost)
 
@@ -874,7 +937,8 @@ class Run:
             self._rejected_path,
             target_before=int(before) if before else None,
             target_after=int(after) if after else None,
-            shared_target=self.config.shared_target,
+            shared_target=self.config.shared_target
+            or self.portion.span is not None,  # other windows load, too
         )
 
     def failures(self) -> Shown:
@@ -899,7 +963,7 @@ class Run:
             p = self.parameters
             given = comparison.Given(
                 self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
-                self._target, self._exact_lookups,
+                self._target, self._exact_lookups, whole=self.portion.span is None and self.portion.since is None,
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
@@ -1017,7 +1081,7 @@ class Run:
 
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
-        self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table,
+        self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
                                     "step": self.step, "state": state, "at": _now(), "process": vars(this_process()), **details})  # fmt: skip
         self._log(state, **details)
 

@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,12 @@ from ora2sf.errors import VERDICTS, BalanceError, ConnectionFieldError, Exit, Ru
 from ora2sf.evidence import COMPARISON, HTML, JSON, LEDGER
 from ora2sf.ledger import Attempt, Batch, Extraction, Invocation, Ledger
 from ora2sf.meanings import meaning
+from ora2sf.plan import internal_batches
 from ora2sf.provenance import UNKNOWN, commit, versions
 from ora2sf.redaction import Redactor
 
 NOT_RECONCILED = "not reconciled"
 _MOST_NAMED = 5
-#: Bulk API 2.0 works through a job in pieces of so many rows, and each counts (Bulk API 2.0 guide: How Requests Are Processed).
-_PIECE_ROWS = 10_000
 _SENTENCES = {
     "complete": "Every row of the source is in Salesforce, and the books balance.",
     "proven": "Every row of the source is in Salesforce, and every value was compared.",
@@ -346,7 +344,7 @@ def _budget(ledger: Ledger, folder: Path) -> model.Budget:
     return model.Budget(
         jobs=sum(one.job_id is not None for one in attempts),
         rows_sent=sum(batch.rows for batch in sent),
-        internal_batches=sum(math.ceil(batch.rows / _PIECE_ROWS) for batch in sent),
+        internal_batches=sum(internal_batches(batch.rows) for batch in sent),
         bytes_sent=sum(batch.bytes for batch in sent),
         calls=_calls(ledger),
         limits=_limits(folder),

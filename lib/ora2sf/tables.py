@@ -30,6 +30,8 @@ DEFAULT_JOB_TIMEOUT = 7_200
 DEFAULT_ROUNDS = 3
 #: Begins a comment that marks what a person still has to decide in a drafted table file.
 DECIDE = "# decide:"
+#: Stands in ``source.sql`` behind the name of a table, where ``AS OF SCN`` may go.
+AS_OF_MARK = "/* as of */"
 #: What a table may be called: it names a file, a folder of the run and a parameter.
 TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
@@ -49,15 +51,17 @@ class Source(Strict):
 
 
 class Window(Strict):
-    """The column by whose ranges a large table is to be cut into slices.
+    """The column by whose ranges a large table is cut into slices (:mod:`ora2sf.windows`).
 
     Attributes:
         type: what the column holds; ``text`` is a date kept as text in one ``format`` (an Oracle mask).
+        also: further masks, in which some rows write it.
     """
 
     column: str
     type: Literal["date", "timestamp", "number", "text"]
     format: str | None = None
+    also: tuple[str, ...] = ()
 
     @field_validator("column")
     @classmethod
@@ -68,8 +72,11 @@ class Window(Strict):
     def _format_goes_with_text(self) -> Self:
         if (self.type == "text") != (self.format is not None):
             raise ValueError('type = "text" and format = "…" go together')
-        if self.format is not None and self.format not in DATE_MASKS:
-            raise ValueError(f"unknown format {self.format!r}; allowed: {', '.join(DATE_MASKS)}")
+        if self.also and self.format is None:
+            raise ValueError('also = […] goes with type = "text"')
+        for mask in (self.format, *self.also):
+            if mask is not None and mask not in DATE_MASKS:
+                raise ValueError(f"unknown format {mask!r}; allowed: {', '.join(DATE_MASKS)}")
         return self
 
 
@@ -112,7 +119,8 @@ class TableConfig(Strict):
         parent: name of the lookup field whose record the rows belong to: its rows are read one after the other and
             stay in one batch, because two jobs that touch one parent lock each other out.
         depends_on: tables that have to be in Salesforce before this one.
-        window: the column by whose ranges a large table is to be cut into slices; no step does that yet.
+        window: the column by whose ranges a large table is cut into slices, if a campaign's plan says so.
+        changed_column: a DATE or TIMESTAMP, in the clock of the source, of a row's last change: a later campaign reads from there.
         max_rejected, max_rejected_share: the extraction stops when more rows than this number, or this share of the
             rows read, are rejected.
         shared_target: others write to the object too, so its COUNT is shown and not enforced.
@@ -133,6 +141,7 @@ class TableConfig(Strict):
     parent: ApiName | None = None
     depends_on: tuple[str, ...] = ()
     window: Window | None = None
+    changed_column: str | None = None
     max_rejected: int | None = Field(default=None, ge=0)
     max_rejected_share: float | None = Field(default=None, ge=0, lt=1)
     shared_target: bool = False
@@ -199,6 +208,13 @@ class TableConfig(Strict):
             )
         return self
 
+    @field_validator("changed_column")
+    @classmethod
+    def _plain_column(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_$#]*", value):
+            raise ValueError(f"{value!r} is not the name of a column")
+        return value and value.upper()
+
     @field_validator("source_time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -238,23 +254,35 @@ class TableConfig(Strict):
         )
         return hashlib.sha256(deciding.encode()).hexdigest()
 
-    def inner_select(self) -> str:
-        """The source as a SELECT, without order."""
-        return self.source.sql.strip().rstrip(";") or f"SELECT * FROM {self.source.table.strip()}"
+    @property
+    def can_look_back(self) -> bool:
+        """Whether the source can be read as of an SCN; a SELECT has to say where ``AS OF`` goes."""
+        return not self.source.sql or AS_OF_MARK in self.source.sql
 
-    def select(self) -> str:
+    def inner_select(self, *, as_of: bool = False) -> str:
+        """The source as a SELECT, without order; ``as_of`` the bind ``:scn``."""
+        past = "AS OF SCN :scn"
+        if sql := self.source.sql.strip().rstrip(";"):
+            return sql.replace(AS_OF_MARK, past) if as_of else sql
+        return f"SELECT * FROM {self.source.table.strip()}{f' {past}' if as_of else ''}"
+
+    def select(self, where: str = "", *, as_of: bool = False) -> str:
         """The SELECT that extraction runs: the needed columns in the stated order."""
         columns = ", ".join(self.columns)
         order = f" ORDER BY {', '.join(self.source.order_by)}" if self.source.order_by else ""
-        return f"SELECT {columns} FROM ({self.inner_select()}\n){order}"  # the line may end in a comment
+        return f"SELECT {columns} FROM {self._rows(where, as_of)}{order}"
 
     def every_column(self) -> str:
         """A SELECT of all columns of the source, for a describe."""
         return f"SELECT * FROM ({self.inner_select()}\n)"
 
-    def count(self) -> str:
+    def count(self, where: str = "", *, as_of: bool = False) -> str:
         """The SELECT that counts the source rows."""
-        return f"SELECT COUNT(*) FROM ({self.inner_select()}\n)"
+        return f"SELECT COUNT(*) FROM {self._rows(where, as_of)}"
+
+    def _rows(self, where: str, as_of: bool) -> str:
+        inner = f"({self.inner_select(as_of=as_of)}\n)"  # the line may end in a comment
+        return f"{inner} WHERE {where}" if where else inner
 
 
 def _read_text(path: Path, folder: Path) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ora2sf.errors import VERDICTS, Exit, exit_of
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, execute, name_of, reason
+from ora2sf.notebooks import execute, name_of, reason
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count
 from ora2sf_demo.servers import servers
 
 TABLE = "product_price"

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ora2sf import notebooks
 from ora2sf.errors import VERDICTS, Exit, exit_of, worst
+from ora2sf.notebooks import GOOD, reason, settled
 from ora2sf.tables import TableConfig
-from ora2sf_demo import notebooks
-from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count, reason, settled
+from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count
 
 _COLUMNS = (
     ("rows", "source"),
@@ -20,7 +21,6 @@ _COLUMNS = (
     ("successful", "success"),
     ("failed", "failed"),
 )
-_GOOD = ("proven", "complete", "complete with exceptions", "nothing to do")
 
 
 def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: str = "") -> int:
@@ -46,7 +46,7 @@ def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: st
             print(f"\nStopped in {config.table}. Go on with: {resume}", file=sys.stderr)
             return Exit.INTERRUPTED
         codes.append(found["exit"] if "exit" in found else VERDICTS[found["state"]])
-        if found["state"] not in _GOOD:
+        if found["state"] not in GOOD:
             bad.add(config.table)
         numbers = "".join(f"{count(found[key]) if key in found else '-':>12}" for _, key in _COLUMNS)
         print(f"  {config.phase:>5}  {config.table:<{width}}{numbers}  {found['state']}", flush=True)
@@ -56,7 +56,7 @@ def run_all(run_id: str, outputs: str, configs: Sequence[TableConfig], given: st
 
 def _books(config: TableConfig, folder: Path, parameters: dict[str, str], bad: set[str]) -> dict[str, Any]:
     """The table's verdict and numbers: of an earlier run of its notebooks, or of this one."""
-    if (found := settled(folder)) and found["state"] in _GOOD:
+    if (found := settled(folder)) and found["state"] in GOOD:
         return found
     if missing := sorted(bad & set(config.depends_on)):
         return {"state": f"not run: it needs {', '.join(missing)}", "exit": Exit.INTERRUPTED}

@@ -304,7 +304,7 @@ def test_show_tells_what_is_read_and_what_each_column_becomes_in_100_columns(run
     rows = [" ".join(line.split()) for line in out.splitlines()]
     assert "BARCODE TMS_Bar_Code__c text(100) misfit: reject" in rows
     assert "KPS_PRICE_EXC_VAT TMS_Price_EXC_VAT__c decimal(18,2) misfit: reject; rounding half_up" in rows
-    assert "LEFT JOIN KPS_R_UNIT u ON a.UNIT_CODE = u.UNIT_CODE" in rows
+    assert "LEFT JOIN KPS_R_UNIT /* as of */ u ON a.UNIT_CODE = u.UNIT_CODE" in rows
     assert "time zone Asia/Bangkok" in rows
 
 
