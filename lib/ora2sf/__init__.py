@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ora2sf.connections import get_connection
-    from ora2sf.run import Run, open_run
+    from ora2sf.opening import open_run
+    from ora2sf.run import Run
     from ora2sf.salesforce import SalesforceBulkLoader, SalesforceStatusTracker, get_salesforce_token
     from ora2sf.tables import TableConfig
 
@@ -25,7 +26,7 @@ _HOMES = {
     "TableConfig": "ora2sf.tables",
     "get_connection": "ora2sf.connections",
     "get_salesforce_token": "ora2sf.salesforce",
-    "open_run": "ora2sf.run",
+    "open_run": "ora2sf.opening",
 }
 
 

@@ -245,6 +245,23 @@ class Converter:
         self._stop_at(rejected)
         return Converted(staged.filter(good) if rejected else staged, rejected, +counts)
 
+    def attempted(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """What each field would be, for people who put a value right: the source's own text where it does not fit."""
+        frame = self._shared.added_to(batch)
+        out = frame.select(expr for one in self._full for expr in one.columns).collect()
+        source = batch.with_columns(cs.datetime().dt.strftime("%Y-%m-%d %H:%M:%S%.f"))
+        before = list(source.iter_rows(named=True))
+        cells = []
+        for one in self._full:
+            text = out[one.spec.header]
+            flags = [out[name] for name in one.misfits.values()]
+            if any(flag.any() for flag in flags):
+                bad = pl.any_horizontal(flags)
+                raw = pl.Series([shown(row, one.spec) for row in before], dtype=pl.String)
+                text = pl.select(pl.when(bad).then(raw).otherwise(text)).to_series()
+            cells.append(text.alias(one.spec.header))
+        return pl.DataFrame(cells)
+
     def _made(self, batch: pl.DataFrame) -> tuple[list[_Made], pl.DataFrame]:
         """The way each field was made, and the outcome: quickly, and again in full for the fields in doubt."""
         frame = self._shared.added_to(batch)

@@ -12,6 +12,7 @@ Ora2sfError
 │   │   └── NotFoundError the record or resource does not exist
 │   ├── PreflightError    the table file does not fit the source or the target
 │   ├── ConversionError   a value does not fit, or too many do not, where the table file says that it must stop
+│   ├── EditedFileError   a CSV file that somebody edited cannot be taken as it is; every line at fault is listed
 │   ├── RunFolderError    the run's folder cannot be used
 │   ├── LedgerError       a move that the ledger does not allow
 │   └── BalanceError      the books do not balance
@@ -95,6 +96,10 @@ class PreflightError(FinalError):
 
 class ConversionError(FinalError):
     """A value does not fit, or too many do not, where the table file says that the extraction must stop."""
+
+
+class EditedFileError(FinalError):
+    """A CSV file that somebody edited cannot be taken as it is; every line at fault is listed."""
 
 
 class RunFolderError(FinalError):

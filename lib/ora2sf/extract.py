@@ -19,6 +19,7 @@ from ora2sf.batches import BatchWriter, RejectedFile, without_rows
 from ora2sf.convert import Converted, Converter, Rejected
 from ora2sf.errors import ConversionError, RunFolderError
 from ora2sf.fields import DecimalField
+from ora2sf.kept import SourceFile
 from ora2sf.keys import KeyFile, ReferenceFile
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
@@ -76,6 +77,7 @@ def extract(
     case_sensitive: bool = False,
     exact: frozenset[str] = frozenset(),
     profiler: Profiler | None = None,
+    keep_source: bool = True,
     counted: Callable[[int], object] = lambda _: None,
     read: Callable[[int], object] = lambda _: None,
 ) -> Sample:
@@ -87,6 +89,7 @@ def extract(
         case_sensitive: whether Salesforce tells keys apart by case alone (``caseSensitive`` of the describe).
         exact: the lookup fields whose parents' keys Salesforce tells apart by case alone.
         profiler: told of every staged row.
+        keep_source: whether the source columns are kept, for rules that are changed later.
         counted: told the source's COUNT; read: told each number of rows read.
 
     Raises:
@@ -104,20 +107,27 @@ def extract(
         config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler
     )
     sample = Sample()
-    tables = source.batches(config.select(), arrow_schema(config, columns))
+    schema = arrow_schema(config, columns)
+    tables = source.batches(config.select(), schema)
+    padded = frozenset(name for name, column in columns.items() if column.padded) & set(schema.names)
+    kept = SourceFile(data, config.table, schema, padded) if keep_source else None
     try:
-        for done, look in _converted(convert, stage.profiler, tables, sample, read):
+        for table, (done, look) in _converted(convert, stage.profiler, tables, sample, read):
+            if kept:
+                kept.add(table)
             if not stage.rows_read:
                 sample.cut_to(done.staged)
             stage.add(done, look)
         batches = stage.finish()
+        if kept:
+            kept.finish()
     except OSError as error:
-        stage.abandon()
+        _abandon(stage, kept)
         raise RunFolderError(
             f"Staging to {data} failed: {error.strerror or error}.", "Free some disk space, then run again."
         ) from None
     except BaseException:
-        stage.abandon()
+        _abandon(stage, kept)
         raise
     ledger.finish_extraction(
         extraction,
@@ -132,15 +142,21 @@ def extract(
     return sample
 
 
+def _abandon(stage: _Stage, kept: SourceFile | None) -> None:
+    stage.abandon()
+    if kept:
+        kept.abandon()
+
+
 def _converted(
     convert: Converter,
     profiler: Profiler,
     tables: Iterator[pa.Table],
     sample: Sample,
     read: Callable[[int], object],
-) -> Iterator[tuple[Converted, Look]]:
+) -> Iterator[tuple[pa.Table, tuple[Converted, Look]]]:
     """Converts and looks in two threads while the driver decodes the next batch; no more than these are held."""
-    pending: deque[Future[tuple[Converted, Look]]] = deque()
+    pending: deque[tuple[pa.Table, Future[tuple[Converted, Look]]]] = deque()
     first_row = 1
 
     def work(rows: pl.DataFrame, first: int) -> tuple[Converted, Look]:
@@ -152,13 +168,17 @@ def _converted(
             rows = pl.DataFrame(table)
             if first_row == 1:
                 sample.before = rows
-            pending.append(pool.submit(work, rows, first_row))
+            pending.append((table, pool.submit(work, rows, first_row)))
             first_row += rows.height
             read(rows.height)
             if len(pending) == _WORKERS:
-                yield pending.popleft().result()
+                yield _ended(*pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield _ended(*pending.popleft())
+
+
+def _ended(table: pa.Table, done: Future[tuple[Converted, Look]]) -> tuple[pa.Table, tuple[Converted, Look]]:
+    return table, done.result()
 
 
 class _Stage:

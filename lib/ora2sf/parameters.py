@@ -30,13 +30,17 @@ _TEXTS = (
     "external_ref",
     "sf_object",
     "external_id_field",
+    "error_code",
+    "error_field",
+    "reason",
+    "confirm",
 )
 #: What IPython itself keeps among the names of a notebook.
 _IPYTHON = {"In", "Out"}
 
 
 class Parameters(BaseModel):
-    """Every parameter of the three notebooks; each notebook shows those it uses and accepts all."""
+    """Every parameter of the notebooks; each notebook shows those it uses and accepts all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -56,6 +60,13 @@ class Parameters(BaseModel):
     max_rounds: int = Field(default=DEFAULT_ROUNDS, ge=0, le=10)
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
+    keep_source: Literal["yes", "no"] = "yes"
+    fix: Literal["list", "table", "csv", "exclude"] = "list"
+    error_code: str = ""
+    error_field: str = ""
+    reason: str = ""
+    confirm: str = ""
+    include_changed: Literal["no", "yes"] = "no"
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Literal
 import polars as pl
 
 from ora2sf.batches import RejectedFile
-from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Fix, Kind, Ledger, Lookup, Result
+from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Kind, Ledger, Lookup, Result
 from ora2sf.results import (
     Fates,
     by_attempt,
     excluded,
     failed_rows,
     fates,
+    is_intact,
     present,
     rejected_rows,
     sent_again,
@@ -230,15 +230,6 @@ def fixed(ledger: Ledger, logs: Path, rejected: Path) -> Fixed | None:
         waiting=int(rejected_rows(ledger, logs, rejected).select(pl.len()).collect().item()),
         altered=sum(not is_intact(logs, fix) for fix in fixes),
     )
-
-
-def is_intact(logs: Path, result: Result | Lookup | Fix) -> bool:
-    """The file is on disk, as Salesforce returned it, or as it was written here."""
-    path = logs / result.file
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
 
 
 def balance(

@@ -6,6 +6,7 @@ Result files come unordered and with values written anew, so rows are joined by 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from ora2sf.batches import read_batch
 from ora2sf.errors import RunFolderError
-from ora2sf.ledger import KINDS, Batch, Kind, Ledger, Result, Way
+from ora2sf.ledger import KINDS, Batch, Fix, Kind, Ledger, Lookup, Result, Way
 
 _FATES = {"kind": pl.String, "code": pl.String}
 
@@ -178,6 +179,15 @@ def rejected_rows(ledger: Ledger, logs: Path, rejected: Path) -> pl.LazyFrame:
     return pl.scan_csv(present(rejected), infer_schema=False).join(
         done, on="row", how="anti", maintain_order="left"
     )
+
+
+def is_intact(logs: Path, result: Result | Lookup | Fix) -> bool:
+    """The file is on disk, as Salesforce returned it, or as it was written here."""
+    path = logs / result.file
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
 
 
 def present(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
@@ -23,6 +23,8 @@ _TRANSIENT = {420, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
 #: Most bytes of a query in an address: address and headers together may have 16,384 (REST API guide: Status Codes).
 _LONGEST_QUERY = 8_000
+#: Most records that one call retrieves by Id (REST API guide: Get Records Using sObject Collections).
+_MOST_RETRIEVED = 2_000
 
 #: Salesforce's error code → what to do.
 _ADVICE = {
@@ -261,6 +263,18 @@ class SalesforceClient:
         """Value, as the org writes it, and Id of the records whose field has one of the values."""
         found = self._having(sobject, f"Id,{field}", field, values)
         yield from ((str(record[field]), str(record["Id"])) for record in found)
+
+    def retrieve(
+        self, sobject: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> Iterator[dict[str, Any] | None]:
+        """The records with these Ids, in their order; None for one that is gone.
+
+        https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections_retrieve.htm
+        """
+        path = f"/composite/sobjects/{quote(sobject, safe='')}"
+        for begin in range(0, len(ids), _MOST_RETRIEVED):
+            wanted = {"ids": list(ids[begin : begin + _MOST_RETRIEVED]), "fields": list(fields)}
+            yield from self.parsed(self.send("POST", path, json=wanted))
 
     def _having(
         self, sobject: str, wanted: str, field: str, values: Iterable[str]
