@@ -34,6 +34,8 @@ _BLOCK = 5_000  # rows that are made into text at a time
 #: What reading a damaged gzip file raises; the stubs of isal take its error for an instance.
 _DAMAGED: tuple[type[Exception], ...] = (EOFError, igzip.BadGzipFile, cast(type[Exception], isal_zlib.error))
 
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, *_DAMAGED)
+
 
 class BatchWriter:
     """Writes staged rows to ``<folder>/<stem>_<number>.csv.gz``, in the order they come.
@@ -246,6 +248,25 @@ def read_batch(path: Path) -> pl.DataFrame:
     """A staged file as text columns; an empty cell is null."""
     with igzip.open(path, "rb") as stream:
         return pl.read_csv(stream.read(), infer_schema=False)
+
+
+def read_staged(folder: Path, batch: Batch) -> pl.DataFrame:
+    """A batch as it was staged.
+
+    Raises:
+        RunFolderError: its file was changed or damaged.
+    """
+    path = folder / batch.file
+    try:
+        with igzip.open(path, "rb") as stream:
+            text = stream.read()
+    except _UNREADABLE as error:
+        raise RunFolderError(f"{path} cannot be read: {error}.", "Extract again with a new run_id.") from None
+    if hashlib.sha256(text).hexdigest() != batch.sha256:
+        raise RunFolderError(
+            f"{path} is not what was staged: its text was changed.", "Extract again with a new run_id."
+        )
+    return pl.read_csv(text, infer_schema=False)
 
 
 def without_rows(

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 from isal import igzip
 
-from ora2sf.batches import encode, read_batch
+from ora2sf.batches import encode, read_staged
 from ora2sf.ledger import Batch
 from ora2sf.results import ids_path
 from ora2sf.salesforce import SalesforceBulkLoader, SalesforceClient
@@ -39,7 +39,7 @@ def sendable(batch: Batch, loader: SalesforceBulkLoader, data: Path) -> Sendable
     if loader.operation not in BY_ID or loader.external_id_field == ID:
         return Sendable(data / batch.file, batch.rows, batch.bytes, batch.sha256)
     key = loader.external_id_field
-    staged = read_batch(data / batch.file)
+    staged = read_staged(data, batch)
     known = ids(loader.client, loader.sobject, key, staged[key])
     found = staged.with_columns(Id=known).filter(pl.col("Id").is_not_null())
     if loader.operation == "delete":

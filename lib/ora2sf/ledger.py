@@ -69,6 +69,7 @@ CREATE TABLE attempt (
     job_id TEXT UNIQUE, job_state TEXT, processed INTEGER, failed INTEGER, message TEXT, refused TEXT
 );
 CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched', 'gone');
+CREATE INDEX attempt_of_batch ON attempt (batch, id);
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
@@ -447,6 +448,10 @@ class Ledger:
             if (attempt := last.get(batch.number)) and attempt.state in SETTLED and attempt.id not in done
         ]
 
+    def sent_again(self) -> set[int]:
+        """Attempts of which rows were sent again in a later round."""
+        return {row["attempt"] for row in self._rows("SELECT attempt FROM sifted WHERE again > 0")}
+
     def lookups(self) -> dict[int, Lookup]:
         """Attempt → its lookup."""
         return {row["attempt"]: Lookup(*row) for row in self._rows("SELECT * FROM lookup")}
@@ -541,6 +546,11 @@ class Ledger:
     def last_attempts(self) -> dict[int, Attempt]:
         """Batch number → its last attempt."""
         return {attempt.batch: attempt for attempt in self.attempts()}
+
+    def last_attempt(self, batch: int) -> Attempt:
+        """The last attempt of a batch that has one."""
+        sql = "SELECT * FROM attempt WHERE batch = ? ORDER BY id DESC LIMIT 1"
+        return Attempt(**dict(self._rows(sql, batch)[0]))
 
     def results(self) -> list[Result]:
         """All result files, by attempt."""

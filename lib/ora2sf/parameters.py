@@ -14,12 +14,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ora2sf.errors import ParameterError
-from ora2sf.tables import DEFAULT_BATCH_SIZE, DEFAULT_JOB_TIMEOUT, MAX_BATCH_SIZE, TABLE_NAME, TableConfig
+from ora2sf.tables import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_JOB_TIMEOUT,
+    DEFAULT_ROUNDS,
+    MAX_BATCH_SIZE,
+    TABLE_NAME,
+    TableConfig,
+)
 
 #: Parents of one lookup field that Salesforce is asked for: about 100 calls, with keys of 20 characters.
 DEFAULT_PARENTS_ASKED = 20_000
-#: How often rows that failed for a passing reason are sent again.
-DEFAULT_ROUNDS = 3
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _TEXTS = (
     "run_id",

@@ -20,6 +20,7 @@ from ora2sf.results import (
     is_intact,
     present,
     rejected_rows,
+    round_after,
     sent_again,
 )
 
@@ -145,15 +146,17 @@ def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
         key: the column of the external id; result rows come unordered and are joined by it alone.
     """
     last, files, lookups = ledger.last_attempts(), by_attempt(ledger), ledger.lookups()
+    resent, fixes = ledger.sent_again(), ledger.fixes()
     again, deletes = sent_again(ledger, data, key), ledger.setting("operation") == "delete"
     out = excluded(ledger, logs).select("key")
     found = []
     for batch in ledger.all_batches():
-        later = again.filter(pl.col("round") > batch.round).select("key")
         attempt = last.get(batch.number)
         if attempt is None or attempt.state not in SETTLED:
             found.append(_unsettled(batch, attempt))
         else:
+            moved = fixes or attempt.id in resent
+            later = again.filter(round_after(batch)) if moved else again.clear()
             rows = fates(batch, files.get(attempt.id, {}), data, logs, key)
             results = files.get(attempt.id, {})
             one = _outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, out, logs)

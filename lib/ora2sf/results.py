@@ -107,6 +107,11 @@ def sent_again(ledger: Ledger, data: Path, key: str) -> pl.DataFrame:
     return pl.concat(again).group_by("key").agg(pl.col("round").max())
 
 
+def round_after(batch: Batch) -> pl.Expr:
+    """Of :func:`sent_again`: the row stands in a later round than this batch, and counts there."""
+    return pl.col("round") > batch.round
+
+
 #: Columns of :func:`failed_rows`.
 FAILED = ("key", "code", "fields", "reference", "message")
 
@@ -120,7 +125,7 @@ def failed_rows(ledger: Ledger, data: Path, logs: Path, key: str) -> list[tuple[
     later = later_fates(ledger, data, logs, key).lazy()
     found = []
     for batch in ledger.all_batches():
-        attempt, since = last.get(batch.number), later.filter(pl.col("round") > batch.round)
+        attempt, since = last.get(batch.number), later.filter(round_after(batch))
         if attempt and attempt.state == "fetched" and (refused := files[attempt.id]["failed"]).rows:
             rows = _refused(present(logs / refused.file), key, ids_path(data, batch))
             found.append((batch, rows.join(since, on="key", how="anti", maintain_order="left")))

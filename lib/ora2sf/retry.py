@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from ora2sf import edited, results
-from ora2sf.batches import BatchWriter, read_batch
+from ora2sf.batches import BatchWriter, read_staged
 from ora2sf.convert import Converter
 from ora2sf.errors import LedgerError, ParameterError
 from ora2sf.fields import KeyField, refuses
@@ -205,7 +205,7 @@ def _editable(slice_: Slice, choice: Choice) -> Iterator[pl.DataFrame]:
     for batch, lazy in waiting(slice_, choice):
         rows = lazy.drop("cause").collect()
         if batch is not None and rows.height:
-            cells = read_batch(results.present(slice_.data / batch.file)).select(slice_.config.header)
+            cells = read_staged(slice_.data, batch).select(slice_.config.header)
             cells = cells.with_columns(pl.col(slice_.key).alias("key"))
             yield _with_notes(cells.join(rows, on="key", how="inner", maintain_order="left"))
         elif batch is None:

@@ -18,10 +18,11 @@ from typing import Literal
 import polars as pl
 
 from ora2sf import results
-from ora2sf.batches import BatchWriter, read_batch
+from ora2sf.batches import BatchWriter, read_staged
 from ora2sf.identify import ids
 from ora2sf.ledger import Attempt, Batch, Ledger, Lookup, Sifted
 from ora2sf.salesforce import SalesforceBulkLoader, reasons
+from ora2sf.tables import DEFAULT_ROUNDS
 
 #: Rows in a batch of the first, second, … round that sends again: one internal batch at most, then fewer and fewer.
 _SIZES = (10_000, 2_000, 400)
@@ -39,7 +40,7 @@ class Rounds:
         parent: the column of the parent, whose rows stay in one batch.
     """
 
-    most: int = 3
+    most: int = DEFAULT_ROUNDS
     pause: float = 5.0
     parent: str | None = None
 
@@ -109,7 +110,7 @@ class _Sieve:
         key, again = self._loader.external_id_field, _may_go_again(self._ledger, batch, attempt, self._rounds)
         found = results.fates(batch, self._files.get(attempt.id, {}), self._data, self._loader.logs, key).rows
         if self._later is not None:  # what somebody fixed or excluded is not sent again as it was
-            found = found.join(self._later.filter(pl.col("round") > batch.round), on="key", how="anti")
+            found = found.join(self._later.filter(results.round_after(batch)), on="key", how="anti")
         unknown = found.filter(kind="unknown").select("key")
         lookup, looked_up = None, unknown
         if unknown.height:
@@ -117,7 +118,7 @@ class _Sieve:
         passing = (pl.col("kind") == "unprocessed") | pl.col("code").is_in(reasons.PASSING)
         keys = pl.concat([found.filter(passing, again).select("key"), looked_up])
         if keys.height:
-            staged = read_batch(self._data / batch.file)
+            staged = read_staged(self._data, batch)
             self._write(staged.join(keys, left_on=key, right_on="key", how="semi", maintain_order="left"))
         return Sifted(attempt.id, keys.height, lookup)
 

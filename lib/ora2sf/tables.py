@@ -26,6 +26,8 @@ from ora2sf.fields import DATE_MASKS, TYPES, AnyField, ApiName, KeyField, Lookup
 MAX_BATCH_SIZE = 1_000_000
 DEFAULT_BATCH_SIZE = 40_000
 DEFAULT_JOB_TIMEOUT = 7_200
+#: How often rows that failed for a passing reason are sent again.
+DEFAULT_ROUNDS = 3
 #: Begins a comment that marks what a person still has to decide in a drafted table file.
 DECIDE = "# decide:"
 #: What a table may be called: it names a file, a folder of the run and a parameter.

@@ -87,14 +87,13 @@ def upload(
         TargetError: among others, a job was refused for a reason that every job would meet.
         Ora2sfError: the first failure; every begun job has been taken as far as it went, the rest is resumable.
     """
-
     if loader.external_id_field != ID:  # a roll-back deletes by Id, whatever the load did
         _same_operation(ledger, loader)
 
     def task(one: Plan) -> JobEnd:
         end = _carry_out(one, ledger, loader, data, may_begin)
         settled(one, end)
-        _stop_if_hopeless(one.batch, ledger.last_attempts()[one.batch.number])
+        _stop_if_hopeless(one.batch, ledger.last_attempt(one.batch.number))
         return end
 
     ends = _pass(plans, ledger, loader, task)
@@ -240,10 +239,13 @@ def _abort(attempt: Attempt, note: LedgerJournal, loader: SalesforceBulkLoader) 
     """Aborts a job that is Open; False if it may have worked in spite of it.
 
     A close that a killed run had sent can still arrive, and aborting undoes no row (Bulk API 2.0 guide: Close or Abort a
-    Job). A repeated upsert does no harm; an insert has to know from the job's results.
+    Job). Then the job's results tell; only an upsert, which may be repeated, is content with the job's counters.
     """
-    loader.abort_job(attempt.job_id or "")
-    if attempt.state == "closing" and loader.operation != "upsert":
+    job = attempt.job_id or ""
+    loader.abort_job(job)
+    if attempt.state == "closing" and (
+        loader.operation != "upsert" or loader.job(job).get("numberRecordsProcessed")
+    ):
         note.closed()
         return False
     note.given_up("the run ended before the job was closed; aborted")

@@ -31,7 +31,7 @@ class Slice:
     """The folder of one slice, and the steps on it."""
 
     def __init__(self, folder: Path, client: SalesforceClient) -> None:
-        self.client = client
+        self.client, self.operation = client, "upsert"
         self.data, self.logs = folder / "data", folder / "logs"
         self.data.mkdir()
         self.logs.mkdir()
@@ -51,7 +51,8 @@ class Slice:
         return keys
 
     def loader(self, **changes: Any) -> SalesforceBulkLoader:
-        settings = {"logs": self.logs, "poll_interval": 0.02, "sobject": OBJECT} | changes
+        settings = {"logs": self.logs, "poll_interval": 0.02, "sobject": OBJECT, "operation": self.operation}
+        settings |= changes
         return SalesforceBulkLoader(self.client, external_id_field=FIELD, **settings)
 
     def upload(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -126,6 +127,21 @@ def test_a_round_is_recorded_whole_before_anything_of_it_is_sent(org, slice_, mo
     slice_.upload()
     assert rounds_of(slice_) == [(0, ROWS), (1, 9)]
     balanced(slice_, org, keys)
+
+
+@pytest.mark.parametrize("operation", ["upsert", "update"])
+def test_rows_are_never_sent_again_from_a_file_that_was_changed(org, slice_, operation):
+    slice_.stage(20, batch_size=10)
+    one, other = (slice_.data / batch.file for batch in slice_.ledger.batches())
+    if operation == "upsert":
+        org.faults.add("lock-rows", object=OBJECT, rows=9)
+        slice_.upload(rounds=None)
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(b"")
+    jobs = len(org.jobs())
+    with pytest.raises(RunFolderError, match=r"not what was staged|cannot be read"):
+        slice_.upload(operation=operation)
+    assert len(org.jobs()) == jobs
 
 
 def test_batches_that_were_skipped_first_have_their_rounds_later(org, slice_):
@@ -493,7 +509,7 @@ def test_an_update_changes_records_by_id_and_a_row_without_a_record_fails(org, s
     there(org, slice_, keys[:20])
     org.faults.add("lock-rows", object=OBJECT, rows=4)
     org.faults.add("drop-result", object=OBJECT, path="successful", rows=2)
-    slice_.upload(operation="update")
+    slice_.upload(operation="update", max_concurrent_jobs=1)
     assert names_in(org) == {"OTHER": "before"} | {key: f"สินค้า {key}" for key in keys[:20]}
     books = slice_.books(before=21, after=org.count(OBJECT))
     assert [check.name for check in books.checks if not check.holds] == []
@@ -507,7 +523,7 @@ def test_a_delete_takes_its_records_and_no_other_and_what_is_not_there_is_done(o
     keys = slice_.stage(25, batch_size=10)
     there(org, slice_, keys[:20])
     org.faults.add("drop-result", object=OBJECT, path="successful", rows=2)
-    slice_.upload(operation="delete")
+    slice_.upload(operation="delete", max_concurrent_jobs=1)
     assert keys_in(org) == ["OTHER"]
     books = slice_.books(before=21, after=org.count(OBJECT))
     assert [check.name for check in books.checks if not check.holds] == []
@@ -550,6 +566,41 @@ def test_a_slice_is_not_continued_with_another_operation(org, slice_):
     slice_.upload(operation="insert")
     with pytest.raises(LedgerError, match="operation = insert"):
         slice_.upload(operation="upsert")
+
+
+# killed at any write
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(2, 22, 3))
+def test_an_insert_that_is_killed_at_any_write_of_the_ledger_is_in_the_org_once(org, slice_, number, moment):
+    keys = slice_.stage(ROWS, batch_size=15)
+    slice_.operation = "insert"
+    org.faults.add("lock-rows", object=OBJECT, rows=4)
+    org.faults.add("drop-result", object=OBJECT, path="successful", rows=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "_transaction", killing(number, moment))
+        with pytest.raises(Killed):
+            slice_.upload(max_concurrent_jobs=1)
+    slice_.upload()
+    balanced(slice_, org, keys)
+
+
+def killing(number, moment):
+    """A transaction that is the last act of its process, when it is the one of that number."""
+    original, seen = Ledger._transaction, itertools.count(1)
+
+    @contextlib.contextmanager
+    def transaction(self):
+        last = next(seen) == number
+        if last and moment == "before":
+            raise Killed
+        with original(self) as db:
+            yield db
+        if last:
+            raise Killed
+
+    return transaction
 
 
 # everything at once

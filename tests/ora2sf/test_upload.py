@@ -315,6 +315,18 @@ def test_a_run_that_ended_there_is_taken_up_with_every_row_once(org, slice_, sta
     whole(slice_, org, keys)
 
 
+@pytest.mark.parametrize(("state", "server"), [case[:2] for case in SAFE])
+def test_an_insert_that_ended_there_is_taken_up_with_every_row_once(org, slice_, state, server):
+    keys = slice_.stage(ROWS)
+    slice_.operation = "insert"
+    left = Left(slice_, org)
+    getattr(left, state)()
+    server(left)
+    org.release_jobs()
+    slice_.upload()
+    whole(slice_, org, keys)
+
+
 def test_a_given_up_attempt_is_followed_by_a_new_one(org, slice_):
     keys = slice_.stage(ROWS)
     left = Left(slice_, org)

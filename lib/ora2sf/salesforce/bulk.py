@@ -473,13 +473,11 @@ class _Lanes:
             with self._news:
                 self._open_lanes += 1
             thread.start()
-        with (
-            self._news
-        ):  # not Thread.join: in Python 3.11 an interrupt in there takes a living thread for dead
+        # not Thread.join: in Python 3.11 an interrupt in there takes a living thread for dead;
+        # and one that another thread took is heard between two waits only
+        with self._news:
             while self._open_lanes:
-                self._news.wait(
-                    _LISTEN
-                )  # an interrupt that another thread took is heard between two waits only
+                self._news.wait(_LISTEN)
 
     def end(self, grace: float) -> bool:
         """Begins nothing more and waits so many seconds for what runs; whether all of it has ended."""
@@ -538,9 +536,9 @@ class _Lanes:
 
 def _weight(failure: BaseException) -> int:
     """A final failure is told before a pause, and a pause before what may pass by itself."""
-    return (isinstance(failure, TransientError) and not isinstance(failure, Paused)) + isinstance(
-        failure, TransientError
-    )
+    if not isinstance(failure, TransientError):
+        return 0
+    return 1 if isinstance(failure, Paused) else 2
 
 
 class _StagedFile:
