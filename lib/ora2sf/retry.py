@@ -22,7 +22,7 @@ from ora2sf.batches import BatchWriter, read_staged
 from ora2sf.convert import Converter
 from ora2sf.errors import LedgerError, ParameterError
 from ora2sf.fields import KeyField, refuses
-from ora2sf.kept import SourceRows
+from ora2sf.kept import SourceRows, source_file
 from ora2sf.keys import key_file, searching
 from ora2sf.ledger import Batch, Fix, Ledger, Way
 from ora2sf.remedies import REJECTED, explained, remedy
@@ -179,7 +179,8 @@ def triage(slice_: Slice, choice: Choice) -> pl.DataFrame:
 def export(slice_: Slice, choice: Choice) -> int | None:
     """Writes the rows that wait to the file to edit, with all their cells; how many.
 
-    A rejected row has the source's text where a value does not fit. Duplicates and rows without a key are not in the file.
+    A rejected row has the source's text where a value does not fit. Duplicates and rows without a key are not in the
+    file, and no rejected row is when the source columns were not kept.
     A file that somebody has edited is left as it is: None.
     """
     path, ledger = slice_.export, slice_.ledger
@@ -225,7 +226,7 @@ def _with_notes(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _rejected_cells(slice_: Slice, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     rows = rows.filter(pl.col("key") != "").with_columns(number=pl.col("row").cast(pl.Int64)).sort("number")
-    if not rows.height:
+    if not rows.height or not source_file(slice_.data, slice_.config.table).exists():
         return
     rows = rows.filter(pl.col("number").is_in(winners(slice_, rows["number"]).implode()))
     source = SourceRows(slice_.data, slice_.config.table)

@@ -108,8 +108,14 @@ class RetryRun(Run):
                 f'{path} holds edits and is left as it is: fix = "csv" takes it. Delete it to have it written anew.\nNothing was sent.',
                 tone="warning",
             )
+        others = int(retry.triage(self._slice, self._choice)["rows"].sum() or 0) - count
+        without = (
+            f"\n{others:,} rows are not in it: another row has their key, they have none, or the source was not kept."
+            if others
+            else ""
+        )
         return Shown(
-            f'{count:,} rows with all their cells are in {path}: edit them there, then fix = "csv".\nNothing was sent.'
+            f'{count:,} rows with all their cells are in {path}: edit them there, then fix = "csv".{without}\nNothing was sent.'
         )
 
     def _unsent(self) -> list[upload_step.Plan]:

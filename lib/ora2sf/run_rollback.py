@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,8 @@ from ora2sf.tables import TableConfig
 
 #: Times that deletions are tried again which failed for a passing reason, such as a locked parent.
 _AGAIN = 3
+#: Seconds before the first of them; each further one waits twice as long.
+_PAUSE = 5.0
 
 
 class RollbackRun(Run):
@@ -128,7 +131,7 @@ class RollbackRun(Run):
             if not found.batches:
                 break
             self.ledger.add_rollback(found.batches)
-            self._loader_by_id.pause(5.0 * 2 ** (wave - 1) if wave else 0)
+            self._loader_by_id.pause(_PAUSE * 2 ** (wave - 1) if wave else 0)
             waves += self._send()
             if not rollback.may_pass(self._slice, found.batches):
                 break
@@ -145,14 +148,22 @@ class RollbackRun(Run):
     def _finish_begun(self) -> int:
         """Takes up the jobs of a roll-back that was killed; a batch that was not sent is staged anew, as the org is now."""
         plans = upload_step.plan(self.ledger, purpose="rollback")
-        return self._carry_out([one for one in plans if one.todo in {"follow", "collect"}])
+        begun = [one for one in plans if one.todo in {"follow", "collect"}]
+        ended = self._carry_out([one for one in begun if one.todo == "collect" or one.in_flight])
+        with suppress(Paused):  # what was never closed is aborted
+            self._carry_out(
+                [one for one in begun if one.todo == "follow" and not one.in_flight], _nothing_is_sent
+            )
+        return ended
 
     def _send(self) -> int:
         batches = {one.number for one in self._last_wave()}
         plans = upload_step.plan(self.ledger, purpose="rollback")
         return self._carry_out([one for one in plans if one.batch.number in batches])
 
-    def _carry_out(self, plans: list[upload_step.Plan]) -> int:
+    def _carry_out(
+        self, plans: list[upload_step.Plan], may_begin: Callable[[Batch], None] = lambda _batch: None
+    ) -> int:
         todo = [one for one in plans if one.todo in upload_step.OPEN]
         with progress(f"roll back {self.config.table}", "rows", sum(one.batch.rows for one in todo)) as bar:
 
@@ -160,7 +171,11 @@ class RollbackRun(Run):
                 bar.update(one.batch.rows)
 
             try:
-                return len(upload_step.upload(todo, self.ledger, self._loader_by_id, self.data, settled))
+                return len(
+                    upload_step.upload(
+                        todo, self.ledger, self._loader_by_id, self.data, settled, may_begin=may_begin
+                    )
+                )
             except (TargetError, Paused) as error:
                 later = "When that is removed, run 90_rollback again with the same confirm: it goes on where it stopped."
                 raise type(error)(error.what, later) from None
@@ -228,6 +243,10 @@ class RollbackRun(Run):
         clean = not (found.total("there") or found.total("updated") or found.unproven)
         verdict = "rolled back" if clean else "rolled back with exceptions"
         return Shown(f"Verdict: {verdict}.\n{self._said(found)}", rows, "good" if clean else "warning")
+
+
+def _nothing_is_sent(batch: Batch) -> None:
+    raise Paused(f"Batch {batch.number} is staged anew.", "Run 90_rollback again.")
 
 
 def _config_of(table: str, folder: Path) -> TableConfig | None:
