@@ -98,6 +98,18 @@ type = "date"
 [[fields]]
 name = "Code__c"
 type = "string"
+
+[[fields]]
+name = "Box__c"
+type = "reference"
+reference_to = ["Box__c"]
+""",
+    "Box__c": """
+[[fields]]
+name = "Ext__c"
+type = "string"
+external_id = true
+unique = true
 """,
     "Part__c": """
 [[fields]]
@@ -149,6 +161,17 @@ WRONG_DAY = [("w01", "Wrong day", "Box", 1, "31/12/2568", "1"), (None, "No key",
 MENDED = TABLE.replace(
     'type = "picklist"', 'type = "picklist"\nvalues = { Old = "Piece", Piece = "Piece", Box = "Box" }'
 ).replace("length = 20", 'length = 20\non_misfit = "truncate"')
+
+
+#: Rows belong to a box.
+BOXED = (
+    TABLE.replace('["K", "AMOUNT"]', '["CODE", "K"]\n')
+    .replace("batch_size = 10", 'batch_size = 4\nparent = "Box__c"')
+    .replace(
+        'field = "Code__c"\ncolumn = "CODE"\ntype = "code"',
+        'field = "Box__c"\ncolumns = ["CODE"]\ntype = "lookup"\nobject = "Box__c"\nexternal_id_field = "Ext__c"',
+    )
+)
 
 
 class Mending:

@@ -12,7 +12,7 @@ import papermill
 import pytest
 
 from fakeoracle import serve as serve_oracle
-from mending import BAD, GOOD, LONG, MENDED, TABLE, TWICE, WRONG_DAY, Mending, mending
+from mending import BAD, BOXED, GOOD, LONG, MENDED, TABLE, TWICE, WRONG_DAY, Mending, client, mending
 from ora2sf.errors import BalanceError, EditedFileError, LedgerError, ParameterError, RunFolderError
 from ora2sf.ledger import Ledger
 from ora2sf.retry import changes
@@ -334,6 +334,47 @@ def test_fixed_rows_that_meet_a_lock_have_their_rounds_anew(
     run, _ = place.retry("table")
     assert [batch.round for batch in run.ledger.all_batches()] == [0, 0, 1, 2, 3, 4]
     assert place.books()["verdict"] == "complete"
+
+
+def test_a_fix_that_ended_before_the_ledger_knew_of_it_is_none(
+    place: Mending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.load()
+    place.table(MENDED)
+    run = place.open("04_retry", fix="table")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add_fix", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.fix()
+    run, shown = place.retry("table")
+    assert "Fix 1: 2 that failed and 2 that were rejected" in shown
+    assert len(run.ledger.fixes()) == 1
+    assert place.books()["verdict"] == "complete"
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fix", ["table", "csv"])
+def test_the_rows_of_a_parent_stay_in_one_batch(oracle: Any, tmp_path: Path, fix: str) -> None:
+    rows = [(f"k{n:02}", "Tea", "Box", n, "01/02/2025", f"b{n % 4}") for n in range(12)]
+    with mending(oracle, tmp_path, rows) as place:
+        place.table(BOXED)
+        client().send("PATCH", "/sobjects/Box__c/Ext__c/b0", json={})
+        place.load().retry()
+        for name in ("b1", "b2", "b3"):
+            client().send("PATCH", f"/sobjects/Box__c/Ext__c/{name}", json={})
+        place.edit(
+            sorted(place.exported(), key=lambda row: row["Ext__c"]) if fix == "csv" else place.exported()
+        )
+        run, _ = place.retry(fix)
+        sent = [batch for batch in run.ledger.all_batches() if batch.round == 1]
+        assert [(one.first_parent, one.last_parent, one.rows) for one in sent] == [
+            (name, name, 3) for name in ("b1", "b2", "b3")
+        ]
+        assert run.ledger.parents_met() == []
+        assert place.books()["verdict"] == "complete"
 
 
 def test_a_fix_waits_until_the_upload_is_at_its_end(place: Mending) -> None:

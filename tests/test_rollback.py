@@ -14,6 +14,7 @@ from fakeoracle import serve as serve_oracle
 from mending import BAD, GOOD, MENDED, Mending, client, mending
 from ora2sf.errors import BalanceError, JobTimeout, LedgerError
 from ora2sf.ledger import Ledger
+from ora2sf.upload import LedgerJournal
 from world import PASSWORD, ROOT
 
 
@@ -160,6 +161,27 @@ def test_a_roll_back_that_was_ended_half_way_is_followed_and_sends_nothing_twice
     assert "Verdict: rolled back." in place.rolled_back()
     assert sum(job["processed"] for job in deletes(place)) == 15
     assert place.org.count("Item__c") == 0
+
+
+def test_a_roll_back_that_is_killed_after_any_act_is_taken_up(
+    place: Mending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.load()
+    for act in ("intended", "created", "uploaded", "closing", "closed", "ended", "fetched"):
+        done = getattr(LedgerJournal, act)
+
+        def killed(self: LedgerJournal, *given: Any, done: Any = done) -> None:
+            done(self, *given)
+            raise KeyboardInterrupt
+
+        run = place.open("90_rollback", confirm="r", max_concurrent_jobs=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(LedgerJournal, act, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run.roll_back()
+    assert "Verdict: rolled back." in place.rolled_back()
+    assert place.org.count("Item__c") == 0
+    assert not [job for job in deletes(place) if job["failed"]]  # nothing was asked for twice
 
 
 def test_a_load_that_is_still_running_is_not_rolled_back(place: Mending) -> None:

@@ -112,12 +112,8 @@ def round_after(batch: Batch) -> pl.Expr:
     return pl.col("round") > batch.round
 
 
-#: Columns of :func:`failed_rows`.
-FAILED = ("key", "code", "fields", "reference", "message")
-
-
 def failed_rows(ledger: Ledger, data: Path, logs: Path, key: str) -> list[tuple[Batch, pl.LazyFrame]]:
-    """The rows whose last outcome is failed, and that nobody excluded, batch by batch.
+    """The rows whose last outcome is failed, and that nobody excluded, batch by batch: ``key``, ``code``, ``fields``, ``message``.
 
     ``reference`` is the object of a reference that is not found; else all lookups of a table would be one reason.
     """
