@@ -138,6 +138,30 @@ def test_records_that_were_changed_since_are_left_until_that_is_said(place: Mend
     assert place.org.count("Item__c") == 0
 
 
+def test_of_a_job_that_salesforce_has_forgotten_every_change_since_the_creation_counts(
+    place: Mending,
+) -> None:
+    place.load()
+    place.org.clock.push(60)
+    client().send("PATCH", "/sobjects/Item__c/Ext__c/k05", json={"Name__c": "by hand"})
+    place.org.clock.push(8 * 86_400)
+    assert "1 were changed after their job had ended and are left" in place.rolled_back()
+    assert place.held("Name__c") == {"k05": "by hand"}
+
+
+def test_a_row_whose_results_were_lost_is_not_taken_for_one_that_the_run_created(
+    place: Mending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ora2sf.rounds.Rounds.pause_before", lambda *_: 0.0)
+    place.org.faults.add("drop-result", path="successful", rows=4)
+    place.load()
+    shown = place.rolled_back()
+    assert "This run created 11 records" in shown
+    assert "4 rows are in no result file and in the org all the same" in shown
+    assert "Verdict: rolled back with exceptions." in shown
+    assert len(listed(place.logs / "item_rollback_updated.csv")) == place.org.count("Item__c") == 4
+
+
 def test_a_success_file_that_was_changed_proves_nothing(place: Mending) -> None:
     foreign = before_us(place, "x1")
     (other,) = foreign

@@ -17,7 +17,7 @@ import polars as pl
 
 from ora2sf import results
 from ora2sf.batches import BatchWriter
-from ora2sf.errors import LedgerError, NotFoundError
+from ora2sf.errors import LedgerError, TargetError
 from ora2sf.identify import ID
 from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Result
 from ora2sf.remedies import explained, remedy
@@ -26,7 +26,8 @@ from ora2sf.salesforce import SalesforceClient, reasons
 from ora2sf.tables import TableConfig
 
 #: What a record tells of who made it and who touched it last.
-_STAMPS = ("Id", "CreatedById", "LastModifiedById", "LastModifiedDate", "SystemModstamp")
+_STAMPS = ("Id", "CreatedById", "CreatedDate", "LastModifiedById", "LastModifiedDate", "SystemModstamp")
+_TOLD = ("LastModifiedById", "LastModifiedDate", "SystemModstamp")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Survey:
 
     Attributes:
         batches: what would be deleted, staged; empty when only looked at.
-        unproven: rows whose outcome no result file knows: what they created cannot be told.
+        unproven: rows that no result file knew and that were in the org all the same: this run may have created them.
     """
 
     files: list[OfFile] = field(default_factory=list)
@@ -124,13 +125,13 @@ def survey(slice_: Slice, client: SalesforceClient, *, include_changed: bool, st
         include_changed: records that were changed since are deleted as well.
         stage: whether batches are staged; the ledger learns of them from the caller.
     """
-    found = Survey(unproven=sum(one.rows for one in slice_.ledger.lookups().values()))
+    found = Survey(unproven=sum(one.found for one in slice_.ledger.lookups().values()))
     writer = _writer(slice_)
     known = {one["name"] for one in client.describe(slice_.config.object)["fields"]}
     names = [name for name in _STAMPS if name in known]
     with ExitStack() as files:
         updated = _list(files, slice_.updated, ("sf__Id", slice_.config.external_id_field, "file"))
-        left = _list(files, slice_.left, ("sf__Id", slice_.config.external_id_field, "file", *names[2:]))
+        left = _list(files, slice_.left, ("sf__Id", slice_.config.external_id_field, "file", *_TOLD))
         try:
             for batch, attempt, result in _success_files(slice_):
                 one, go = _look(slice_, client, (batch, attempt, result), names, updated, left)
@@ -171,22 +172,23 @@ def _look(
     others.select(ID, "key", file=pl.lit(result.file)).write_csv(updated, include_header=False)
     if not created.height:
         return OfFile(result.file, 0, others.height), nothing
-    ended = _ended(slice_.ledger, client, attempt)
-    seen = [
-        record for record in client.retrieve(slice_.config.object, created[ID].to_list(), names) if record
-    ]
-    schema = {**dict.fromkeys(names, pl.String), "changed": pl.Boolean}
-    lines = [[*(record.get(name) for name in names), _changed(record, ended)] for record in seen]
-    there = pl.DataFrame(lines, schema=schema, orient="row").join(
-        created.select(ID, "key"), on=ID, how="inner"
-    )
+    there = _there(slice_, client, attempt, created, names)
     changed = there.filter("changed")
-    changed.select(ID, "key", pl.lit(result.file).alias("file"), *names[2:]).write_csv(
-        left, include_header=False
-    )
-    return OfFile(result.file, created.height, others.height, there.height, changed.height), there.select(
-        ID, "changed"
-    )
+    changed.select(ID, "key", pl.lit(result.file).alias("file"), *_TOLD).write_csv(left, include_header=False)
+    numbers = OfFile(result.file, created.height, others.height, there.height, changed.height)
+    return numbers, there.select(ID, "changed")
+
+
+def _there(
+    slice_: Slice, client: SalesforceClient, attempt: Attempt, created: pl.DataFrame, names: list[str]
+) -> pl.DataFrame:
+    """The created records that exist, with what each tells of itself, and whether it was ``changed`` since."""
+    ended = _ended(client, attempt)
+    found = client.retrieve(slice_.config.object, created[ID].to_list(), names)
+    lines = [[*(record.get(name) for name in _STAMPS), _changed(record, ended)] for record in found if record]
+    schema = {**dict.fromkeys(_STAMPS, pl.String), "changed": pl.Boolean}
+    there = pl.DataFrame(lines, schema=schema, orient="row")
+    return there.join(created.select(ID, "key"), on=ID, how="inner")
 
 
 def _records(slice_: Slice, batch: Batch, result: Result) -> pl.DataFrame:
@@ -201,24 +203,27 @@ def _records(slice_: Slice, batch: Batch, result: Result) -> pl.DataFrame:
     ).collect()
 
 
-def _ended(ledger: Ledger, client: SalesforceClient, attempt: Attempt) -> dt.datetime:
-    """When the job ended: by the org's clock while Salesforce knows the job, else as the ledger noted it."""
+def _ended(client: SalesforceClient, attempt: Attempt) -> dt.datetime | None:
+    """When the job ended, by the org's clock; None when Salesforce no longer knows the job."""
     try:
         info = client.read(f"/jobs/ingest/{attempt.job_id}")
         return dt.datetime.fromisoformat(str(info["systemModstamp"]))
-    except NotFoundError:
-        return dt.datetime.fromisoformat(ledger.times()[attempt.id]["ended"])
+    except TargetError:  # after 7 days, or what was sent was no job
+        return None
 
 
-def _changed(record: dict[str, object], ended: dt.datetime) -> bool:
+def _changed(record: dict[str, object], ended: dt.datetime | None) -> bool:
     """Somebody else changed the record, or this user did after its job had ended, such as another run.
 
-    Salesforce keeps these times in whole seconds. A later SystemModstamp alone is work of the system itself.
+    Of a job whose end nobody knows any more, every change since the record was created counts. Salesforce keeps these times in whole seconds. A later SystemModstamp alone is work of the system itself.
     """
     if record.get("LastModifiedById") != record.get("CreatedById"):
         return True
     at = record.get("LastModifiedDate") or record.get("SystemModstamp")
-    return at is not None and dt.datetime.fromisoformat(str(at)) > ended
+    if at is None:
+        return False
+    since = ended or dt.datetime.fromisoformat(str(record["CreatedDate"]))
+    return dt.datetime.fromisoformat(str(at)) > since
 
 
 def _list(files: ExitStack, path: Path, header: tuple[str, ...]) -> TextIO:

@@ -81,7 +81,7 @@ class RollbackRun(Run):
         if updated := found.total("updated"):
             said += f"\n{updated:,} records existed before and were changed; their earlier values are not put back: {self._slice.updated.name}."
         if found.unproven:
-            said += f"\n{found.unproven:,} rows are in no result file: what became of them is not proven, so nothing of them is deleted."
+            said += f"\n{found.unproven:,} rows are in no result file and in the org all the same: whether this run created them is not proven, so they are left."
         if children := self._children():
             said += f"\nChildren before parents: roll back {', '.join(children)} of this run first."
         return said
