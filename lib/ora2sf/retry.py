@@ -316,17 +316,7 @@ def by_table(slice_: Slice, after: TableConfig, choice: Choice, who: Who) -> Don
         RunFolderError: the source columns were not kept.
     """
     changed = changes(slice_.config, after)
-    rows = pl.concat([lazy.drop("cause").collect() for _, lazy in waiting(slice_, choice)])
-    left: Counter[str] = Counter()
-    failed = rows.filter(was="failed").join(
-        _rows_of(slice_, rows.filter(was="failed")), on="key", how="inner"
-    )
-    rejected = rows.filter(was="rejected").with_columns(number=pl.col("row").cast(pl.Int64))
-    counting = winners(slice_, rejected["number"]) if rejected.height else pl.Series("row", [], pl.Int64)
-    twice = rejected.height
-    rejected = rejected.filter(pl.col("number").is_in(counting.implode()))
-    left["another row has this key, or there is none"] = twice - rejected.height
-    todo = pl.concat([failed, rejected]).sort("number")  # reading order: rows of one parent stay together
+    todo, left = _convertible(slice_, choice)
     stage = _Stage(slice_, who, "table", choice, after, "; ".join(changed))
     source = SourceRows(slice_.data, slice_.config.table) if todo.height else None
     convert = Converter(after, source.schema, source.padded) if source else None
@@ -341,6 +331,21 @@ def by_table(slice_: Slice, after: TableConfig, choice: Choice, who: Who) -> Don
         return stage.finish(+left)
 
 
+def _convertible(slice_: Slice, choice: Choice) -> tuple[pl.DataFrame, Counter[str]]:
+    """The chosen rows with the ``number`` of their source row, and how many have none or do not count.
+
+    They come in reading order, in which rows of one parent stay together.
+    """
+    rows = pl.concat([lazy.drop("cause").collect() for _, lazy in waiting(slice_, choice)])
+    failed, rejected = rows.filter(was="failed"), rows.filter(was="rejected")
+    sources = failed.join(_rows_of(slice_, failed), on="key", how="inner")
+    numbered = rejected.with_columns(number=pl.col("row").cast(pl.Int64))
+    if numbered.height:
+        numbered = numbered.filter(pl.col("number").is_in(winners(slice_, numbered["number"]).implode()))
+    left = Counter({"another row has this key, or there is none": rejected.height - numbered.height})
+    return pl.concat([sources, numbered]).sort("number"), left
+
+
 def by_csv(slice_: Slice, who: Who) -> Done:
     """Takes the edited file: its rows are sent again as they stand there; rows that wait and are not in it go on waiting.
 
@@ -348,37 +353,41 @@ def by_csv(slice_: Slice, who: Who) -> Done:
         EditedFileError: the file cannot be taken; every line at fault is listed and nothing is staged.
     """
     config, path = slice_.config, slice_.export
-    others = [name for name in config.header if name != slice_.key]
-    lines = edited.read(path, slice_.key, others)
-    editable = [pl.DataFrame(schema=_WAITING | dict.fromkeys((*config.header, *NOTES), pl.String()))]
-    editable += list(_editable(slice_, Choice()))
+    lines = edited.read(path, slice_.key, [name for name in config.header if name != slice_.key])
     columns = [*_WAITING, *config.header]
-    before = pl.concat([rows.select(columns) for rows in editable])
-    known = {row["key"]: row for row in before.iter_rows(named=True)}
-    problems, changed = {}, Counter[str]()
-    for line in lines:
-        old = known.get(line.cells[slice_.key])
-        if old is None:
-            problems[line.number] = (
-                f"{slice_.key} {line.cells[slice_.key]!r} is no row that failed or was rejected; take it out"
-            )
-        elif wrong := _wrong(config, old, line.cells, changed):
-            problems[line.number] = f"{slice_.key} {line.cells[slice_.key]}: {'; '.join(wrong)}"
-    edited.check(path, problems)
+    nothing = pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))
+    before = pl.concat([nothing, *(rows.select(columns) for rows in _editable(slice_, Choice()))])
+    changed = _checked(slice_, lines, before)
     cells = [[line.cells[name] or None for name in config.header] for line in lines]
     rows = pl.DataFrame(cells, schema=dict.fromkeys(config.header, pl.String), orient="row")
     if config.parent_field:
         rows = rows.sort(config.parent_field.header, maintain_order=True)
-    left = Counter({"not in the file": before.height - len(lines)})
     stage = _Stage(slice_, who, "csv", Choice(), config, "")
     stage.changed = changed
     with stage:
-        joined = rows.with_columns(pl.col(slice_.key).alias("key"))
-        stage.add(joined, before.select(*_WAITING), on="key")
-        done = stage.finish(+left)
+        stage.add(rows.with_columns(pl.col(slice_.key).alias("key")), before.select(*_WAITING), on="key")
+        done = stage.finish(+Counter({"not in the file": before.height - len(lines)}))
     if done.fix:
         path.replace(path.with_name(f"{config.table}_fix_{done.fix.number}_edited.csv"))
     return done
+
+
+def _checked(slice_: Slice, lines: list[edited.Line], before: pl.DataFrame) -> Counter[str]:
+    """Holds each line against the row that it was; how many cells of each field were changed.
+
+    Raises:
+        EditedFileError: lines are at fault.
+    """
+    known = {row["key"]: row for row in before.iter_rows(named=True)}
+    problems, changed = {}, Counter[str]()
+    for line in lines:
+        key = line.cells[slice_.key]
+        if key not in known:
+            problems[line.number] = f"{slice_.key} {key!r} is no row that failed or was rejected; take it out"
+        elif wrong := _wrong(slice_.config, known[key], line.cells, changed):
+            problems[line.number] = f"{slice_.key} {key}: {'; '.join(wrong)}"
+    edited.check(slice_.export, problems)
+    return changed
 
 
 def _wrong(
@@ -479,13 +488,18 @@ class _Stage:
         rows = pl.concat(self.rows) if self.rows else pl.DataFrame(schema=_WAITING)
         if not rows.height:
             return Done(None, [], left, +self.changed)
+        fix = self._fix(rows, self._round if batches else 0)
+        self._slice.ledger.add_fix(fix, batches)
+        return Done(fix, batches, left, +self.changed)
+
+    def _fix(self, rows: pl.DataFrame, number: int) -> Fix:
+        """What the ledger will know, once the list of the rows is on disk."""
         slice_, who = self._slice, self._who
         at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         path = slice_.logs / f"{slice_.config.table}_fix_{self.number}.csv"
         noted = rows.with_columns(reason=pl.lit(who.reason), who=pl.lit(who.name), at=pl.lit(at))
-        digest = _save(noted.select(results.FIXED), path)
         by_kind = Counter(rows["was"].to_list())
-        fix = Fix(
+        return Fix(
             number=self.number,
             at=at,
             way=self._way,
@@ -493,18 +507,16 @@ class _Stage:
             reason=who.reason,
             code=self._choice.code,
             field=self._choice.field,
-            round=self._round if batches else 0,
+            round=number,
             failed=by_kind["failed"],
             rejected=by_kind["rejected"],
             file=path.name,
-            sha256=digest,
+            sha256=_save(noted.select(results.FIXED), path),
             old_fingerprint=slice_.ledger.fingerprint or "",
             fingerprint=self._after.fingerprint,
             changes=self._changes,
             table_file=self._after.model_dump_json(),
         )
-        slice_.ledger.add_fix(fix, batches)
-        return Done(fix, batches, left, +self.changed)
 
 
 def _save(rows: pl.DataFrame, path: Path) -> str:
