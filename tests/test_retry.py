@@ -164,6 +164,11 @@ def test_a_changed_table_file_has_one_door(place: Mending) -> None:
         with pytest.raises(LedgerError, match='fix = "table"'):
             place.open(step, **given)
     assert 'fix = "table" would take over: Name__c.on_misfit' in repr(place.open("04_retry").triage())
+    place.table(MENDED.replace('"last"', '"first"'))
+    assert "differs in duplicates" in repr(place.open("04_retry").triage())
+    with pytest.raises(LedgerError, match="differs in duplicates"):
+        place.open("04_retry", fix="table").fix()
+    place.table(MENDED)
     place.retry("table")
     assert "already extracted" in repr(place.open("01_extract").extract())
     place.table(TABLE)

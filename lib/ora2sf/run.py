@@ -137,8 +137,9 @@ class Run:
 
     @property
     def _takes_changes(self) -> bool:
-        """A changed table file is looked at, and taken over where that is what was asked for."""
-        return self.step == "04_retry" and self.parameters.fix in {"list", "table"}
+        """A changed table file is looked at, and taken over where that is asked for; a roll-back needs none of its rules."""
+        retried = self.step == "04_retry" and self.parameters.fix in {"list", "table"}
+        return retried or self.step == "90_rollback"
 
     def _refuse_what_was_rolled_back(self) -> None:
         begun = self.ledger.setting("rollback_begun")

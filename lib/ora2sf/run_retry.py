@@ -70,7 +70,10 @@ class RetryRun(Run):
     def _table_changed(self) -> str:
         if self.ledger.fingerprint == self.config.fingerprint:
             return ""
-        changed = "; ".join(retry.changes(self._staged_with, self.config))
+        try:
+            changed = "; ".join(retry.changes(self._staged_with, self.config))
+        except LedgerError as error:
+            return f"\n{error.what} It cannot be taken over."
         return f'\nThe table file has changed; fix = "table" would take over: {changed}'
 
     def fix(self) -> Shown:

@@ -79,7 +79,8 @@ class RollbackRun(Run):
             )
             said += f"\n{changed:,} were changed after their job had ended and are {fate}: {self._slice.left.name}."
         if updated := found.total("updated"):
-            said += f"\n{updated:,} records existed before and were changed; their earlier values are not put back: {self._slice.updated.name}."
+            done = "deleted" if self.config.operation == "delete" else "changed"
+            said += f"\n{updated:,} records existed before and were {done}; their earlier values are not put back: {self._slice.updated.name}."
         if found.unproven:
             said += f"\n{found.unproven:,} rows are in no result file and in the org all the same: whether this run created them is not proven, so they are left."
         if children := self._children():
@@ -120,7 +121,7 @@ class RollbackRun(Run):
                 )
             rollback.settled_load(self._slice)
             self.ledger.settle("rollback_begun", _now())
-            self._update_status("In Progress")
+            self._upsert_status("In Progress", None)
             with sigterm_interrupts():
                 return self._delete()
 
