@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ora2sf.connections import get_connection
+    from ora2sf.opening import open_run
     from ora2sf.planning import open_plan
-    from ora2sf.run import Run, open_run
+    from ora2sf.run import Run
     from ora2sf.salesforce import SalesforceBulkLoader, SalesforceStatusTracker, get_salesforce_token
     from ora2sf.tables import TableConfig
 
@@ -28,7 +29,7 @@ _HOMES = {
     "get_connection": "ora2sf.connections",
     "get_salesforce_token": "ora2sf.salesforce",
     "open_plan": "ora2sf.planning",
-    "open_run": "ora2sf.run",
+    "open_run": "ora2sf.opening",
 }
 
 

@@ -254,6 +254,22 @@ class Converter:
         changed = Counter({rule: rows or 0 for rule, rows in zip(changes.values(), counts, strict=True)})
         return Converted(out.select(_ROW, *self._config.header), rejected, +changed)
 
+    def attempted(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """What each field would be, for people who put a value right: the source's own text where it does not fit."""
+        out = self._in_full(batch, [expr for one in self._full for expr in one.columns])
+        source = batch.with_columns(cs.datetime().dt.strftime("%Y-%m-%d %H:%M:%S%.f"))
+        before = list(source.iter_rows(named=True))
+        cells = []
+        for one in self._full:
+            text = out[one.spec.header]
+            flags = [out[name] for name in one.misfits.values()]
+            if any(flag.any() for flag in flags):
+                bad = pl.any_horizontal(flags)
+                raw = pl.Series([shown(row, one.spec) for row in before], dtype=pl.String)
+                text = pl.select(pl.when(bad).then(raw).otherwise(text)).to_series()
+            cells.append(text.alias(one.spec.header))
+        return pl.DataFrame(cells)
+
     def _made(self, batch: pl.DataFrame, rows: pl.Series) -> tuple[list[_Made], pl.DataFrame]:
         """The way each field was made, and the outcome: quickly where there is no doubt, else in full."""
         frame = batch

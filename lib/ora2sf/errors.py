@@ -14,6 +14,7 @@ Ora2sfError
 │   │   └── NotFoundError the record or resource does not exist
 │   ├── PreflightError    the table file does not fit the source or the target
 │   ├── ConversionError   a value does not fit, or too many do not, where the table file says that it must stop
+│   ├── EditedFileError   a CSV file that somebody edited cannot be taken as it is; every line at fault is listed
 │   ├── RunFolderError    the run's folder cannot be used
 │   ├── LedgerError       a move that the ledger does not allow
 │   │   └── ClaimedError  another process holds the slice, or took it over
@@ -181,6 +182,10 @@ class PreflightError(FinalError):
 
 class ConversionError(FinalError):
     """A value does not fit, or too many do not, where the table file says that the extraction must stop."""
+
+
+class EditedFileError(FinalError):
+    """A CSV file that somebody edited cannot be taken as it is; every line at fault is listed."""
 
 
 class RunFolderError(FinalError):

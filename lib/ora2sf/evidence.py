@@ -21,12 +21,14 @@ RULE = (
     "(<notebook>.<UTC time>.ipynb and .html) that was there when the report was made, and report.html. A file under "
     "salesforce/ that is not listed counts as extra. Of the ledger, which notes every later look, the content that says "
     "what was read, staged, sent and answered has a checksum of its own. Not listed, because they change: "
-    "status.json, log.jsonl, and the newest execution of each notebook under its plain name."
+    "status.json, log.jsonl, <table>_retry.csv, which is there to be edited, and the newest execution of each notebook "
+    "under its plain name."
 )
 COMPARISON = "comparison.json"
 _CHECKS = ("preflight.json", COMPARISON)
 _KEPT = re.compile(r"\w+\.\d{8}T\d{6}\.\d{3}Z\.(ipynb|html)")
 _RESULT = re.compile(r"_(success|failed|unprocessed)\.csv$")
+_WORKSHEET = "_retry.csv"
 _UNSIGNED = "0" * 64
 _DIGEST = re.compile(r'(\n {0,4}"digest": ")([0-9a-f]{64})(")')
 
@@ -71,7 +73,8 @@ def _paths(folder: Path) -> Iterator[Path]:
 
 
 def _under_salesforce(folder: Path) -> Iterator[Path]:
-    return (path for path in (folder / "salesforce").rglob("*") if path.is_file())
+    found = (path for path in (folder / "salesforce").rglob("*") if path.is_file())
+    return (path for path in found if not path.name.endswith(_WORKSHEET))
 
 
 def _kind(name: str) -> Kind:

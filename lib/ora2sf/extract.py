@@ -20,6 +20,7 @@ from ora2sf.batches import BatchWriter, RejectedFile, without_rows
 from ora2sf.convert import Converted, Converter, Rejected
 from ora2sf.errors import ConversionError, RunFolderError
 from ora2sf.fields import DecimalField
+from ora2sf.kept import SourceFile
 from ora2sf.keys import KeyFile, ReferenceFile
 from ora2sf.ledger import Batch, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
@@ -80,6 +81,7 @@ def extract(
     case_sensitive: bool = False,
     exact: frozenset[str] = frozenset(),
     profiler: Profiler | None = None,
+    keep_source: bool = True,
     counted: Callable[[int], object] = lambda _: None,
     read: Callable[[int], object] = lambda _: None,
 ) -> Sample:
@@ -92,6 +94,7 @@ def extract(
         case_sensitive: whether Salesforce tells keys apart by case alone (``caseSensitive`` of the describe).
         exact: the lookup fields whose parents' keys Salesforce tells apart by case alone.
         profiler: told of every staged row.
+        keep_source: whether the source columns are kept, for rules that are changed later.
         counted: told the source's COUNT; read: told each number of rows read.
 
     Raises:
@@ -107,12 +110,15 @@ def extract(
         source.freeze()
     total = source.count(*portion.count(config))
     counted(total)
+    schema = arrow_schema(config, columns)
+    padded = frozenset(name for name, column in columns.items() if column.padded) & set(schema.names)
     stage = _Stage(
-        config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler
-    )
+        config, data, rejected_path, batch_size, case_sensitive=case_sensitive, exact=exact, profiler=profiler,
+        kept=SourceFile(data, config.table, schema, padded) if keep_source else None,
+    )  # fmt: skip
     sql, binds = portion.select(config)
     with stage.abandoned_on_failure():
-        tables = source.batches(sql, arrow_schema(config, columns), binds=binds)
+        tables = source.batches(sql, schema, binds=binds)
         sample = _stage_all(convert, stage, tables, read)
         batches = stage.finish()
     ledger.finish_extraction(
@@ -139,11 +145,12 @@ def _stage_all(
         done = convert.convert(rows, first)
         return done, stage.profiler.look(done.staged)
 
-    def staged(work: Future[tuple[Converted, Look]]) -> None:
+    def staged(table: pa.Table, work: Future[tuple[Converted, Look]]) -> None:
         done, look = work.result()
         if not stage.rows_read:
             sample.cut_to(done.staged)
         stage.add(done, look)
+        stage.keep(table)
 
     with (
         ThreadPoolExecutor(1, thread_name_prefix="convert") as maker,
@@ -154,7 +161,7 @@ def _stage_all(
             rows = pl.DataFrame(table)
             if first_row == 1:
                 sample.before = rows
-            pending.append(stager.submit(staged, maker.submit(made, rows, first_row)))
+            pending.append(stager.submit(staged, table, maker.submit(made, rows, first_row)))
             first_row += rows.height
             read(rows.height)
             if len(pending) > _AHEAD:
@@ -177,7 +184,9 @@ class _Stage:
         case_sensitive: bool = False,
         exact: frozenset[str] = frozenset(),
         profiler: Profiler | None = None,
+        kept: SourceFile | None = None,
     ) -> None:
+        self._kept = kept
         self._config, self._data, self._batch_size = config, data, batch_size
         self._writer = self._new_writer(f"{config.table}")
         self._keys = KeyFile(config, data, case_sensitive=case_sensitive)
@@ -204,6 +213,11 @@ class _Stage:
         self._check_limits()
         self._stage(done.staged, look)
         self._keys.add(done.staged, done.rejected)
+
+    def keep(self, source: pa.Table) -> None:
+        """Takes the source columns of a batch, in reading order."""
+        if self._kept:
+            self._kept.add(source)
 
     def _stage(self, rows: pl.DataFrame, look: Look | None = None) -> None:
         self._writer.add(rows)
@@ -243,6 +257,8 @@ class _Stage:
         self._keys.finish(lost=first is not None)
         self._references.finish()
         self.rejected.finish()
+        if self._kept:
+            self._kept.finish()
         return batches
 
     @contextmanager
@@ -265,6 +281,8 @@ class _Stage:
         self._keys.abandon()
         self._references.abandon()
         self.rejected.abandon()
+        if self._kept:
+            self._kept.abandon()
 
     def _recut(self, batches: list[Batch], losers: Iterator[tuple[int, int]]) -> list[Batch]:
         """Writes the batches again without the losers, so that they are full again."""

@@ -107,6 +107,10 @@ class _Field(_Named):
             raise ValueError(f"default = {self.default!r} does not fit: {wanted}")
         return self
 
+    def refuses(self, text: str) -> str | None:
+        """What a text for Salesforce must be and this one is not."""
+        return self._refuses(text)
+
     @abstractmethod
     def _refuses(self, text: str) -> str | None:
         """What a text for Salesforce must be and this one is not."""
@@ -255,6 +259,13 @@ class _Temporal(_Field):
         if self.earliest > self.latest:
             raise ValueError(f"earliest = {self.earliest} is after latest = {self.latest}")
         return self
+
+    def refuses_day(self, text: str) -> str | None:
+        """Whether the day of a text that fits is too early or too late; a day of grace for the source's time zone."""
+        day = dt.date.fromisoformat(text[:10])
+        grace = dt.timedelta(days=1)
+        near = self.earliest <= day + grace and day - grace <= self.latest
+        return None if near else f"write a day from {self.earliest} to {self.latest}"
 
 
 class DateField(_Temporal):
@@ -444,6 +455,24 @@ TYPES: dict[str, type[Strict]] = {
     "picklist": PicklistField,
     "constant": ConstantField,
 }
+
+
+def refuses(spec: AnyField, text: str | None) -> str | None:
+    """What a cell for Salesforce must be and this one is not, as a person who edits it has to know; None if it fits."""
+    if text in (None, "", SET_NULL):
+        needed = isinstance(spec, KeyField) or (not isinstance(spec, ConstantField) and spec.required)
+        return "it must not be empty" if needed else None
+    assert text is not None
+    if isinstance(spec, ConstantField):
+        return None if text == spec.value else f"it is always {spec.value!r}"
+    if isinstance(spec, KeyField | LookupField):
+        fits = len(text) <= spec.length and not _CONTROL.search(text)
+        return None if fits else f"write at most {spec.length} characters in one line"
+    if wanted := spec.refuses(text):
+        return wanted
+    if isinstance(spec, PicklistField) and spec.values and text not in {*spec.values.values(), spec.default}:
+        return f"write one of {', '.join(dict.fromkeys(spec.values.values()))}"
+    return spec.refuses_day(text) if isinstance(spec, DateField | DateTimeField) else None
 
 
 def _refuses_text(text: str, length: int) -> str | None:

@@ -19,6 +19,7 @@ from ora2sf.ledger import Batch
 from ora2sf.results import ids_path
 from ora2sf.salesforce import SalesforceBulkLoader, SalesforceClient
 
+ID = "Id"
 #: Operations that need the record's Id.
 BY_ID = frozenset({"update", "delete"})
 
@@ -34,8 +35,8 @@ class Sendable:
 
 
 def sendable(batch: Batch, loader: SalesforceBulkLoader, data: Path) -> Sendable:
-    """The file of a batch as its operation needs it."""
-    if loader.operation not in BY_ID:
+    """The file of a batch as its operation needs it; a batch whose key is the Id itself is sent as it is."""
+    if loader.operation not in BY_ID or loader.external_id_field == ID:
         return Sendable(data / batch.file, batch.rows, batch.bytes, batch.sha256)
     key = loader.external_id_field
     staged = read_staged(data, batch)

@@ -32,6 +32,9 @@ State = Literal[
 ]
 Kind = Literal["success", "failed", "unprocessed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+#: What a batch is for: to load staged rows, or to delete by Id what a run created.
+Purpose = Literal["load", "rollback"]
+Way = Literal["table", "csv", "exclude"]
 
 #: The allowed moves of an attempt to load one batch with one job.
 MOVES: dict[State | None, frozenset[State]] = {
@@ -69,7 +72,8 @@ CREATE TABLE count_by_rule (
 CREATE TABLE batch (
     number INTEGER PRIMARY KEY, file TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL,
-    round INTEGER NOT NULL, first_parent TEXT NOT NULL, last_parent TEXT NOT NULL
+    round INTEGER NOT NULL, first_parent TEXT NOT NULL, last_parent TEXT NOT NULL,
+    purpose TEXT NOT NULL
 );
 CREATE TABLE attempt (
     id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch, state TEXT NOT NULL,
@@ -94,9 +98,15 @@ CREATE TABLE lookup (
     attempt INTEGER PRIMARY KEY REFERENCES attempt, file TEXT NOT NULL, rows INTEGER NOT NULL,
     found INTEGER NOT NULL, sha256 TEXT NOT NULL
 );
+CREATE TABLE fix (
+    number INTEGER PRIMARY KEY, at TEXT NOT NULL, way TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+    code TEXT NOT NULL, field TEXT NOT NULL, round INTEGER NOT NULL, failed INTEGER NOT NULL,
+    rejected INTEGER NOT NULL, file TEXT NOT NULL, sha256 TEXT NOT NULL, old_fingerprint TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, changes TEXT NOT NULL, table_file TEXT NOT NULL
+);
 PRAGMA user_version = {version};
 """
-_VERSION = 2
+_VERSION = 3
 #: The tables that change with every look, and that :meth:`Ledger.digest` leaves out.
 _NOTES = frozenset({"setting", "step", "claim", "use"})
 _PATIENCE = 0.05  # seconds for another thread to commit for all
@@ -109,6 +119,7 @@ class Batch:
     Attributes:
         round: 0 for what the extraction staged; rows that are sent again stand in batches of a later round.
         first_parent, last_parent: of its rows that have a parent; empty if none has one, or no parent is named.
+        purpose: a batch that rolls back names records by their Id and takes no part in the books of the load.
     """
 
     number: int
@@ -121,6 +132,7 @@ class Batch:
     round: int = 0
     first_parent: str = ""
     last_parent: str = ""
+    purpose: Purpose = "load"
 
     def shares_parent(self, other: Batch) -> bool:
         """Both may write to the children of one parent, which would lock one job out of it.
@@ -202,6 +214,39 @@ class Sifted:
     attempt: int
     again: int
     lookup: Lookup | None = None
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What somebody did about rows that failed or were rejected.
+
+    Attributes:
+        at, who, reason: when (UTC), the operating system's name of the user, and why.
+        way: the rules of the table file were changed, the rows were edited as CSV, or they were excluded.
+        code, field: which rows were chosen; empty for all.
+        round: of the batches in which they are sent again; 0 when nothing is sent.
+        failed, rejected: how many rows of either kind.
+        file, sha256: the list of these rows, beside the result files.
+        old_fingerprint, fingerprint: of the table file before and since; changes: what changed in it, for people.
+        table_file: the table file since then, as JSON.
+    """
+
+    number: int
+    at: str
+    way: Way
+    who: str
+    reason: str
+    code: str
+    field: str
+    round: int
+    failed: int
+    rejected: int
+    file: str
+    sha256: str
+    old_fingerprint: str
+    fingerprint: str
+    changes: str
+    table_file: str
 
 
 @dataclass(frozen=True)
@@ -543,19 +588,47 @@ class Ledger:
     @staticmethod
     def _add_batches(db: sqlite3.Connection, batches: Iterable[Batch]) -> None:
         rows = map(astuple, batches)
-        db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def batches(self) -> list[Batch]:
         """The batches that the extraction staged, by number: every staged row stands in one of them."""
         return [batch for batch in self.all_batches() if batch.round == 0]
 
-    def all_batches(self) -> list[Batch]:
-        """All batches, those of later rounds as well, by number."""
-        return [Batch(*row) for row in self._rows("SELECT * FROM batch ORDER BY number")]
+    def all_batches(self, purpose: Purpose = "load") -> list[Batch]:
+        """All batches of a purpose, those of later rounds as well, by number."""
+        sql = "SELECT * FROM batch WHERE purpose = ? ORDER BY number"
+        return [Batch(*row) for row in self._rows(sql, purpose)]
+
+    def next_batch(self) -> int:
+        """The number of the next batch, of whatever purpose."""
+        return int(self._rows("SELECT coalesce(max(number), 0) + 1 FROM batch")[0][0])
 
     def batch(self, number: int) -> Batch:
         """One batch."""
         return Batch(*self._rows("SELECT * FROM batch WHERE number = ?", number)[0])
+
+    # fixes and roll-back
+
+    def add_fix(self, fix: Fix, batches: Iterable[Batch] = ()) -> None:
+        """Records a fix together with the batches that it sends, in one transaction."""
+        with self._transaction() as db:
+            self._add_batches(db, batches)
+            db.execute(f"INSERT INTO fix VALUES ({', '.join('?' * len(astuple(fix)))})", astuple(fix))
+
+    def fixes(self) -> list[Fix]:
+        """What was done about failed and rejected rows, oldest first."""
+        return [Fix(*row) for row in self._rows("SELECT * FROM fix ORDER BY number")]
+
+    def add_rollback(self, batches: Iterable[Batch]) -> None:
+        """Records batches that delete by Id, before any of them is sent."""
+        with self._transaction() as db:
+            self._add_batches(db, batches)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the table file that is in force: the one of the extraction, or of the last fix that changed it."""
+        done, fixes = self.extraction(), self.fixes()
+        return fixes[-1].fingerprint if fixes else done.fingerprint if done else None
 
     # rounds
 
@@ -592,7 +665,7 @@ class Ledger:
         In flight is a job from the moment it is about to be closed, because Salesforce may begin, until its end is
         known. The order is that of the moves in the ledger, which is finer than their times.
         """
-        batches = {batch.number: batch for batch in self.all_batches()}
+        batches = {one.number: one for one in (*self.all_batches(), *self.all_batches("rollback"))}
         jobs = {attempt.id: attempt for attempt in self.attempts()}
         flying: set[int] = set()
         met: list[tuple[str, str]] = []

@@ -44,6 +44,10 @@ _TEXTS = (
     "external_id_field",
     "compare",
     "compare_rules",
+    "error_code",
+    "error_field",
+    "reason",
+    "confirm",
 )
 Model = TypeVar("Model", bound=BaseModel)
 #: What IPython itself keeps among the names of a notebook.
@@ -51,7 +55,7 @@ _IPYTHON = {"In", "Out"}
 
 
 class Parameters(BaseModel):
-    """Every parameter of the three notebooks; each notebook shows those it uses and accepts all."""
+    """Every parameter of the notebooks; each notebook shows those it uses and accepts all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -78,6 +82,13 @@ class Parameters(BaseModel):
     compare: str = "full"
     compare_rules: str = ", ".join(RULES)
     compare_memory_mb: int = Field(default=512, ge=256)
+    keep_source: Literal["yes", "no"] = "yes"
+    fix: Literal["list", "table", "csv", "exclude"] = "list"
+    error_code: str = ""
+    error_field: str = ""
+    reason: str = ""
+    confirm: str = ""
+    include_changed: Literal["no", "yes"] = "no"
 
     @property
     def how(self) -> How:

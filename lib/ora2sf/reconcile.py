@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +12,17 @@ import polars as pl
 from ora2sf.batches import RejectedFile
 from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Kind, Ledger, Lookup, Result
 from ora2sf.results import (
-    CODE,
     Fates,
     by_attempt,
+    excluded,
+    failed_rows,
     fates,
-    ids_path,
+    is_intact,
     looked_up,
     present,
+    rejected_rows,
     round_after,
     sent_again,
-    with_key,
 )
 
 Verdict = Literal[
@@ -44,6 +44,7 @@ class Outcome:
     Attributes:
         unknown: staged keys that are in no result file, and of which a look into the org could not tell either.
         again: rows that were sent again: they count in the batch of the later round.
+        excluded: failed rows that somebody excluded, with a reason.
         altered: result files that are not the bytes that Salesforce returned.
         surplus: result rows whose key was not staged in this batch, or that came twice.
         removed: records that a delete took.
@@ -65,6 +66,23 @@ class Outcome:
     created: int = 0
     removed: int = 0
     found: int = 0
+    excluded: int = 0
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What was done about rejected rows since the extraction.
+
+    Attributes:
+        recovered: rejected rows that were converted or edited since, and staged.
+        excluded: rejected rows that somebody excluded; waiting: those left, counted in the file.
+        altered: lists of fixed rows that are not what was recorded.
+    """
+
+    recovered: int
+    excluded: int
+    waiting: int
+    altered: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Balance:
-    """The books of one slice; each number counts rows, but for ``unsent``: the batches that were not sent."""
+    """The books of one slice; each number counts rows, but for ``unsent``: the batches that were not sent.
+
+    ``staged`` includes ``recovered`` rows, which the extraction had rejected. ``excluded`` are staged rows, and
+    ``excluded_rejected`` rejected ones, that somebody left out with a reason.
+    """
 
     source: int
     read: int
@@ -101,6 +123,9 @@ class Balance:
     target_before: int | None
     target_after: int | None
     checks: tuple[Check, ...]
+    recovered: int = 0
+    excluded: int = 0
+    excluded_rejected: int = 0
 
     @property
     def updated(self) -> int:
@@ -116,7 +141,8 @@ class Balance:
             return "incomplete"
         if self.staged == 0:
             return "all rejected" if self.rejected else "nothing to do"
-        return "complete with exceptions" if self.failed or self.rejected else "complete"
+        left_out = self.failed or self.rejected or self.excluded or self.excluded_rejected
+        return "complete with exceptions" if left_out else "complete"
 
 
 def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
@@ -128,18 +154,20 @@ def outcomes(ledger: Ledger, data: Path, logs: Path, key: str) -> list[Outcome]:
         key: the column of the external id; result rows come unordered and are joined by it alone.
     """
     last, files, lookups = ledger.last_attempts(), by_attempt(ledger), ledger.lookups()
-    resent = ledger.sent_again()
+    resent, fixes = ledger.sent_again(), ledger.fixes()
     again, deletes = sent_again(ledger, data, key), ledger.setting("operation") == "delete"
+    out = excluded(ledger, logs).select("key")
     found = []
     for batch in ledger.all_batches():
         attempt = last.get(batch.number)
         if attempt is None or attempt.state not in SETTLED:
             found.append(_unsettled(batch, attempt))
         else:
-            later = again.filter(round_after(batch)) if attempt.id in resent else again.clear()
+            moved = fixes or attempt.id in resent
+            later = again.filter(round_after(batch)) if moved else again.clear()
             rows = fates(batch, files.get(attempt.id, {}), data, logs, key)
             results = files.get(attempt.id, {})
-            one = _outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, logs)
+            one = _outcome(batch, attempt, rows, results, lookups.get(attempt.id), later, out, logs)
             found.append(_deleting(one, results, lookups.get(attempt.id)) if deletes else one)
     return found
 
@@ -163,11 +191,14 @@ def _outcome(
     results: dict[Kind, Result],
     lookup: Lookup | None,
     later: pl.DataFrame,
+    out: pl.DataFrame,
     logs: Path,
 ) -> Outcome:
     rows = found.rows.join(later, on="key", how="anti")
     told = looked_up(rows, lookup, logs)
     rows = rows.join(told, on="key", how="left").with_columns(pl.coalesce("outcome", "kind").alias("kind"))
+    left_out = (pl.col("kind") == "failed") & pl.col("key").is_in(out["key"].implode())
+    rows = rows.with_columns(kind=pl.when(left_out).then(pl.lit("excluded")).otherwise("kind"))
     by_kind = Counter(rows["kind"].to_list())
     made = told.filter(outcome="success").height
     return Outcome(
@@ -184,16 +215,21 @@ def _outcome(
         + (lookup is not None and not is_intact(logs, lookup)),
         created=made + (results["success"].created if results else 0),
         found=lookup.found - made if lookup else 0,
+        excluded=by_kind["excluded"],
     )
 
 
-def is_intact(logs: Path, result: Result | Lookup) -> bool:
-    """The result file is on disk, as Salesforce returned it."""
-    path = logs / result.file
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
+def fixed(ledger: Ledger, logs: Path, rejected: Path) -> Fixed | None:
+    """What was done about rejected rows since the extraction; None if nobody fixed anything."""
+    fixes = ledger.fixes()
+    if not fixes:
+        return None
+    return Fixed(
+        recovered=sum(fix.rejected for fix in fixes if fix.way != "exclude"),
+        excluded=sum(fix.rejected for fix in fixes if fix.way == "exclude"),
+        waiting=int(rejected_rows(ledger, logs, rejected).select(pl.len()).collect().item()),
+        altered=sum(not is_intact(logs, fix) for fix in fixes),
+    )
 
 
 def balance(
@@ -204,8 +240,9 @@ def balance(
     target_before: int | None,
     target_after: int | None,
     shared_target: bool,
+    since: Fixed | None = None,
 ) -> Balance:
-    """Adds the outcomes up and compares both sides of every equation."""
+    """Adds the outcomes up and compares both sides of every equation; ``since``: what was done about rejected rows."""
     total = {
         name: sum(getattr(one, name) for one in found)
         for name in (
@@ -216,22 +253,26 @@ def balance(
             "unprocessed",
             "unknown",
             "not_sent",
+            "excluded",
             "surplus",
             "altered",
             "found",
         )
     }
     surplus, altered, maybe = total.pop("surplus"), total.pop("altered"), total.pop("found")
-    read, staged, rejected = extraction.rows_read, extraction.rows_staged, extraction.rows_rejected
-    accounted = sum(total[name] for name in ("success", "failed", "unprocessed", "unknown", "not_sent"))
+    since = since or Fixed(0, 0, extraction.rows_rejected, 0)
+    read, staged, rejected = extraction.rows_read, extraction.rows_staged + since.recovered, since.waiting
+    counted = ("success", "failed", "unprocessed", "unknown", "not_sent", "excluded")
+    accounted, left_out = sum(total[name] for name in counted), total["excluded"] or since.excluded
+    also = " + excluded" if left_out else ""
     checks = [
         Check("source COUNT = rows read", extraction.source_count, read),
-        Check("rows read = staged + rejected", read, staged + rejected),
-        Check("lines in the rejected file = rejected", _lines(rejected_path), rejected),
-        Check("staged = successful + failed + unprocessed + unknown + not sent", staged, accounted),
+        Check(f"rows read = staged + rejected{also}", read, staged + rejected + since.excluded),
+        Check("lines in the rejected file = rejected", _lines(rejected_path), extraction.rows_rejected),
+        Check(f"staged = successful + failed + unprocessed + unknown + not sent{also}", staged, accounted),
         Check("unknown = 0", total["unknown"], 0),
         Check("result rows that were never staged, or came twice = 0", surplus, 0),
-        Check("result files changed since they were fetched = 0", altered, 0),
+        Check("result files changed since they were fetched = 0", altered + since.altered, 0),
     ]
     if target_before is not None and target_after is not None:
         grown, told = target_after - target_before, total["created"] - total["removed"]
@@ -247,6 +288,8 @@ def balance(
         target_before=target_before,
         target_after=target_after,
         checks=tuple(checks),
+        recovered=since.recovered,
+        excluded_rejected=since.excluded,
         **total,
     )
 
@@ -266,14 +309,7 @@ def failures(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
 
     ``sf__Error`` reads ``CODE:message:Field1,Field2 --`` (Bulk API 2.0 guide: Get Job Failed Record Results).
     """
-    last, files, again = ledger.last_attempts(), by_attempt(ledger), sent_again(ledger, data, key)
-    refused = [
-        _refused(batch, present(logs / failed.file), data, key, again)
-        for batch in ledger.all_batches()
-        if (attempt := last.get(batch.number)) and attempt.state == "fetched"
-        if (failed := files[attempt.id]["failed"]).rows
-    ]
-    parts = refused + [_without_record(present(logs / one.file)) for one in ledger.lookups().values()]
+    parts = [rows for _, rows in failed_rows(ledger, data, logs, key)]
     if not parts:
         texts = dict.fromkeys(("message", "key"), pl.String)
         return pl.DataFrame(schema={"code": pl.String, "fields": pl.String, "rows": pl.UInt32, **texts})
@@ -284,33 +320,3 @@ def failures(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
     )
     ordered = grouped.sort("rows", "code", "fields", "message", descending=[True, False, False, False])
     return ordered.drop("reference").collect()
-
-
-def _refused(batch: Batch, path: Path, data: Path, key: str, again: pl.DataFrame) -> pl.LazyFrame:
-    """The failed rows of a batch, without those that were sent again later."""
-    error, later = pl.col("sf__Error"), again.lazy().filter(round_after(batch))
-    lines = with_key(pl.scan_csv(path, infer_schema=False), key, ids_path(data, batch))
-    return lines.join(later, left_on=key, right_on="key", how="anti").select(
-        CODE.alias("code"),
-        error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
-        # without a field at the end; else all lookups of a table would be one reason
-        error.str.extract(r"not found for field (\S+ in entity \w+)").alias("reference"),
-        error.alias("message"),
-        pl.col(key).alias("key"),
-    )
-
-
-def _without_record(lookup: Path) -> pl.LazyFrame:
-    """Rows of an update whose key no record has: their job never had them."""
-    nothing = pl.lit(None, pl.String)
-    return (
-        pl.scan_csv(lookup, infer_schema=False)
-        .filter(outcome="failed")
-        .select(
-            pl.lit("NOT_FOUND").alias("code"),
-            pl.lit("").alias("fields"),
-            nothing.alias("reference"),
-            pl.lit("no record has this key").alias("message"),
-            pl.nth(0).alias("key"),
-        )
-    )

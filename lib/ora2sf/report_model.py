@@ -48,7 +48,7 @@ class Equation(_Part):
 
 
 class Balance(_Part):
-    """Each number counts rows; staged = success + failed + unprocessed + unknown + not_sent."""
+    """Each number counts rows; staged = success + failed + unprocessed + unknown + not_sent + excluded."""
 
     source: int = _said("COUNT in Oracle, in the same view as the rows")
     read: int
@@ -62,6 +62,9 @@ class Balance(_Part):
     unprocessed: int = _said("never looked at by Salesforce")
     unknown: int = _said("in no result file")
     not_sent: int
+    recovered: int = _said("of staged: rejected at first, then put right")
+    excluded: int = _said("staged rows that somebody left out with a reason")
+    excluded_rejected: int = _said("of rejected: left out with a reason")
     target_before: int | None = _said("COUNT in Salesforce before the first job; null if it was not taken")
     target_after: int | None
     equations: list[Equation]

@@ -73,6 +73,7 @@ def _flow_columns(balance: Balance) -> list[list[_Node]]:
         ("unprocessed", balance.unprocessed),
         ("unknown", balance.unknown),
         ("not sent", balance.not_sent),
+        ("excluded", balance.excluded),
     ]
     return [
         [_Node("source", balance.source, 0)],

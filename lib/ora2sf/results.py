@@ -6,6 +6,7 @@ Result files come unordered and with values written anew, so rows are joined by 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from ora2sf.batches import read_batch
 from ora2sf.errors import RunFolderError
-from ora2sf.ledger import KINDS, Batch, Kind, Ledger, Lookup, Result
+from ora2sf.ledger import KINDS, Batch, Fix, Kind, Ledger, Lookup, Result, Way
 
 _FATES = {"kind": pl.String, "code": pl.String, "created": pl.Boolean}
 
@@ -122,6 +123,85 @@ def sent_again(ledger: Ledger, data: Path, key: str) -> pl.DataFrame:
 def round_after(batch: Batch) -> pl.Expr:
     """Of :func:`sent_again`: the row stands in a later round than this batch, and counts there."""
     return pl.col("round") > batch.round
+
+
+def failed_rows(ledger: Ledger, data: Path, logs: Path, key: str) -> list[tuple[Batch, pl.LazyFrame]]:
+    """The rows whose last outcome is failed, and that nobody excluded, batch by batch: ``key``, ``code``, ``fields``, ``message``.
+
+    ``reference`` is the object of a reference that is not found; else all lookups of a table would be one reason.
+    """
+    last, files, lookups = ledger.last_attempts(), by_attempt(ledger), ledger.lookups()
+    later = later_fates(ledger, data, logs, key).lazy()
+    found = []
+    for batch in ledger.all_batches():
+        attempt, since = last.get(batch.number), later.filter(round_after(batch))
+        if attempt and attempt.state == "fetched" and (refused := files[attempt.id]["failed"]).rows:
+            rows = _refused(present(logs / refused.file), key, ids_path(data, batch))
+            found.append((batch, rows.join(since, on="key", how="anti", maintain_order="left")))
+        if attempt and (lookup := lookups.get(attempt.id)):
+            rows = _without_record(present(logs / lookup.file))
+            found.append((batch, rows.join(since, on="key", how="anti", maintain_order="left")))
+    return found
+
+
+def _refused(path: Path, key: str, ids: Path) -> pl.LazyFrame:
+    error = pl.col("sf__Error")
+    return with_key(pl.scan_csv(path, infer_schema=False), key, ids).select(
+        pl.col(key).fill_null("").alias("key"),
+        CODE.alias("code"),
+        error.str.extract(r":([^:]*?) ?--\s*$").fill_null("").alias("fields"),
+        error.str.extract(r"not found for field (\S+ in entity \w+)").alias("reference"),
+        error.alias("message"),
+    )
+
+
+def _without_record(lookup: Path) -> pl.LazyFrame:
+    """Rows of an update whose key no record has: their job never had them."""
+    rows = pl.scan_csv(lookup, infer_schema=False).filter(outcome="failed")
+    texts = {"code": "NOT_FOUND", "fields": "", "reference": None, "message": "no record has this key"}
+    return rows.select(
+        pl.nth(0).alias("key"), **{name: pl.lit(text, pl.String) for name, text in texts.items()}
+    )
+
+
+def later_fates(ledger: Ledger, data: Path, logs: Path, key: str) -> pl.DataFrame:
+    """``key`` and ``round`` of every row that was sent again, or excluded, after the rounds before that one."""
+    again, out = sent_again(ledger, data, key), excluded(ledger, logs)
+    past_all = max((batch.round for batch in ledger.all_batches()), default=0) + 1
+    return pl.concat([again, out.select("key", round=pl.lit(past_all, pl.Int64))])
+
+
+#: Columns of the list of fixed rows; ``was``: failed or rejected, ``row``: of a rejected row, in reading order.
+FIXED = ("key", "row", "was", "code", "field", "message", "reason", "who", "at")
+
+
+def fixed_rows(ledger: Ledger, logs: Path, was: str, *ways: Way) -> pl.DataFrame:
+    """The rows that fixes of these ways chose, failed or rejected ones, with the columns :data:`FIXED`."""
+    files = [present(logs / fix.file) for fix in ledger.fixes() if fix.way in ways]
+    lists = [pl.scan_csv(file, infer_schema=False).filter(was=was).collect() for file in files]
+    return pl.concat([pl.DataFrame(schema=dict.fromkeys(FIXED, pl.String)), *lists])
+
+
+def excluded(ledger: Ledger, logs: Path) -> pl.DataFrame:
+    """Staged rows that somebody excluded; see :func:`fixed_rows`."""
+    return fixed_rows(ledger, logs, "failed", "exclude")
+
+
+def rejected_rows(ledger: Ledger, logs: Path, rejected: Path) -> pl.LazyFrame:
+    """The rejected rows that nobody has recovered or excluded, as the file of rejected rows has them."""
+    done = fixed_rows(ledger, logs, "rejected", "table", "csv", "exclude").lazy().select("row")
+    return pl.scan_csv(present(rejected), infer_schema=False).join(
+        done, on="row", how="anti", maintain_order="left"
+    )
+
+
+def is_intact(logs: Path, result: Result | Lookup | Fix) -> bool:
+    """The file is on disk, as Salesforce returned it, or as it was written here."""
+    path = logs / result.file
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == result.sha256
 
 
 def present(path: Path) -> Path:

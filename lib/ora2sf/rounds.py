@@ -57,15 +57,20 @@ def due(ledger: Ledger, rounds: Rounds) -> list[tuple[Batch, Attempt]]:
         rows = {kind: result.rows for kind, result in files.get(attempt.id, {}).items()}
         clean = rows.get("success") == batch.rows
         unknown = sum(rows.values()) < batch.rows
-        if not attempt.refused and not clean and (unknown or _may_go_again(batch, attempt, rounds)):
+        if not attempt.refused and not clean and (unknown or _may_go_again(ledger, batch, attempt, rounds)):
             found.append((batch, attempt))
     return found
 
 
-def _may_go_again(batch: Batch, attempt: Attempt, rounds: Rounds) -> bool:
+def tries(ledger: Ledger, number: int) -> int:
+    """How often the rows of a round were sent again, since the extraction staged them or somebody fixed them."""
+    return number - max((fix.round for fix in ledger.fixes() if fix.round <= number), default=0)
+
+
+def _may_go_again(ledger: Ledger, batch: Batch, attempt: Attempt, rounds: Rounds) -> bool:
     """A day's allocation that was used up costs a batch none of its rounds."""
     quota = attempt.job_state == "Failed" and reasons.of_job(attempt.message or "") == "quota"
-    return batch.round < rounds.most or quota
+    return tries(ledger, batch.round) < rounds.most or quota
 
 
 def next_round(ledger: Ledger, loader: SalesforceBulkLoader, data: Path, rounds: Rounds) -> list[Batch]:
@@ -74,7 +79,9 @@ def next_round(ledger: Ledger, loader: SalesforceBulkLoader, data: Path, rounds:
     if not todo:
         return []
     lowest = min(batch.round for batch, _ in todo)
-    sieve = _Sieve(ledger, loader, data, rounds, lowest + 1)
+    # a round of its own where fixed rows have the next one
+    highest = max(batch.round for batch in ledger.all_batches()) if ledger.fixes() else lowest
+    sieve = _Sieve(ledger, loader, data, rounds, highest + 1)
     try:
         sifted = [sieve.take(batch, attempt) for batch, attempt in todo if batch.round == lowest]
         batches = sieve.finish()
@@ -91,14 +98,19 @@ class _Sieve:
     def __init__(
         self, ledger: Ledger, loader: SalesforceBulkLoader, data: Path, rounds: Rounds, number: int
     ) -> None:
-        self._loader, self._data, self._rounds, self._number = loader, data, rounds, number
+        self._ledger, self._loader, self._data, self._rounds = ledger, loader, data, rounds
+        self._number, self._tries = number, tries(ledger, number)
         self._files, self._batches = results.by_attempt(ledger), ledger.all_batches()
         self._writer: BatchWriter | None = None
+        key, fixed = loader.external_id_field, bool(ledger.fixes())
+        self._later = results.later_fates(ledger, data, loader.logs, key) if fixed else None
 
     def take(self, batch: Batch, attempt: Attempt) -> Sifted:
         """Stages the rows of a batch that are to be sent again, after unknown ones were looked up."""
-        key, again = self._loader.external_id_field, _may_go_again(batch, attempt, self._rounds)
+        key, again = self._loader.external_id_field, _may_go_again(self._ledger, batch, attempt, self._rounds)
         found = results.fates(batch, self._files.get(attempt.id, {}), self._data, self._loader.logs, key).rows
+        if self._later is not None:  # what somebody fixed or excluded is not sent again as it was
+            found = found.join(self._later.filter(results.round_after(batch)), on="key", how="anti")
         unknown = found.filter(kind="unknown").select("key")
         lookup, looked_up = None, unknown
         if unknown.height:
@@ -116,7 +128,7 @@ class _Sieve:
 
     def _new_writer(self, header: tuple[str, ...]) -> BatchWriter:
         first = self._batches[0]
-        size = min(max(batch.rows for batch in self._batches), _SIZES[min(self._number, len(_SIZES)) - 1])
+        size = min(max(batch.rows for batch in self._batches), _SIZES[min(self._tries, len(_SIZES)) - 1])
         return BatchWriter(
             self._data,
             re.sub(r"_\d+\.csv\.gz$", f"_again{self._number}", first.file),
@@ -124,7 +136,7 @@ class _Sieve:
             self._loader.external_id_field,
             size,
             parent=self._rounds.parent,
-            first=self._batches[-1].number + 1,
+            first=self._ledger.next_batch(),
             round_number=self._number,
         )
 

@@ -1,4 +1,4 @@
-"""``open_run``: the noun that the notebooks hold; each step is called from here, and how it ended is recorded."""
+"""``Run``: the noun that the notebooks hold; each step is called from here, and how it ended is recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 
@@ -57,6 +57,7 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
+from ora2sf.results import is_intact
 from ora2sf.salesforce import (
     BulkQuery,
     JobEnd,
@@ -71,8 +72,9 @@ from ora2sf.tables import TableConfig
 from ora2sf.windows import Portion
 
 _MOST_EXAMPLES = 20
+Kind = TypeVar("Kind", bound="Run")
 Way = Literal["collections", "jobs"]
-Step = Literal["01_extract", "02_upload", "03_reconcile"]
+Step = Literal["01_extract", "02_upload", "03_reconcile", "04_retry", "90_rollback"]
 _TONES: dict[reconcile.Verdict, Tone] = {
     "proven": "good",
     "complete": "good",
@@ -85,10 +87,11 @@ _TONES: dict[reconcile.Verdict, Tone] = {
 }
 
 
-def open_run(step: Step, names: Mapping[str, Any]) -> Run:
-    """Opens the run that a notebook's parameters name.
+def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
+    """Opens the run that a notebook's parameters name; see :func:`ora2sf.opening.open_run`.
 
     Args:
+        kind: what the notebook holds.
         step: the notebook's name.
         names: its ``globals()``: the parameters, and whatever was injected beside them.
 
@@ -101,7 +104,7 @@ def open_run(step: Step, names: Mapping[str, Any]) -> Run:
     """
     root = project_root()
     parameters, config, shown = read_parameters(names, root / "tables")
-    return Run(step, parameters, config, root, shown)
+    return kind(step, parameters, config, root, shown)
 
 
 class Run:
@@ -135,7 +138,7 @@ class Run:
         self._settle()
         self.external_ref = self._reference()
         self.ledger.record("external_ref", self.external_ref)
-        self.ledger.record("shared_target", self.config.shared_target)
+        self.ledger.record("shared_target", self._shared_target)
         self._invocation = self.ledger.start_step(self.step)
         slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
@@ -183,10 +186,30 @@ class Run:
                     f"Run {p.run_id} was begun with {name} = {stands}, now it is {value}.",
                     f"Use {name} = {stands} to go on, or a new run_id.",
                 )
-        if extracted is not None and extracted.fingerprint != self.config.fingerprint:
+        self._refuse_what_was_rolled_back()
+        if (
+            extracted is not None
+            and not self._takes_changes
+            and self.ledger.fingerprint != self.config.fingerprint
+        ):
             raise LedgerError(
                 f"The table file of {p.table} has changed since run {p.run_id} was extracted.",
-                "Use a new run_id for the changed file, or put the file back as it was.",
+                "Use a new run_id for the changed file, or put the file back as it was. For rows that failed or were rejected "
+                '04_retry takes changed rules of fields over with fix = "table".',
+            )
+
+    @property
+    def _takes_changes(self) -> bool:
+        """A changed table file is looked at, and taken over where that is asked for; a roll-back needs none of its rules."""
+        retried = self.step == "04_retry" and self.parameters.fix in {"list", "table"}
+        return retried or self.step == "90_rollback"
+
+    def _refuse_what_was_rolled_back(self) -> None:
+        begun = self.ledger.setting("rollback_begun")
+        if begun and self.step in {"02_upload", "04_retry"}:
+            raise LedgerError(
+                f"Run {self.parameters.run_id}, table {self.parameters.table} was rolled back ({begun[:19]} UTC): nothing of it is sent again.",
+                "Load the table again with a new run_id.",
             )
 
     def _reference(self) -> str:
@@ -412,6 +435,7 @@ class Run:
         )
         self._keep("data", {})
         self.ledger.forget("data_check")
+        self.ledger.record("table_file", self.config.model_dump_json())
         try:
             profiler = self._stage(self.portion, key)
         except PastError as error:
@@ -444,6 +468,7 @@ class Run:
                 case_sensitive=bool(key.get("caseSensitive")),
                 exact=self._exact_lookups,
                 profiler=profiler,
+                keep_source=self.parameters.keep_source == "yes",
                 counted=bar.reset,
                 read=read,
             )
@@ -778,7 +803,7 @@ class Run:
 
     def _refuse_what_cannot_work(self) -> None:
         """Before the first job: the data has to have passed its check, which 01 makes, and the org must have room for it."""
-        if self.ledger.attempts():
+        if self.ledger.attempts() or self.ledger.fixes():  # a fix may be all that there is to send
             return
         if self.ledger.setting("data_check") != "passed" or self._repeated():
             self._check_data()
@@ -897,7 +922,7 @@ class Run:
 
     def _lost_files(self) -> list[Attempt]:
         """Settled attempts of which a result file is no longer on disk, or not as Salesforce returned it."""
-        gone = {r.attempt for r in self.ledger.results() if not reconcile.is_intact(self.logs, r)}
+        gone = {r.attempt for r in self.ledger.results() if not is_intact(self.logs, r)}
         return [attempt for attempt in self.ledger.attempts() if attempt.id in gone]
 
     def _fetch_again(self, loader: SalesforceBulkLoader, attempt: Attempt) -> None:
@@ -921,7 +946,12 @@ class Run:
 
     def _left_out(self, books: reconcile.Balance) -> str:
         """Which batches were not sent, and what to do about rows that may still be sent again."""
-        said = ""
+        begun = self.ledger.setting("rollback_begun")
+        said = (
+            f"\nThis run was rolled back ({begun[:19]} UTC); the books are those of its load."
+            if begun
+            else ""
+        )
         if books.unsent:
             said += f"\nNot sent: batch {_ranges(books.unsent)} ({books.not_sent:,} rows); 02_upload with start_batch = 1 sends them."
         if due := rounds.due(self.ledger, self._rounds):
@@ -937,8 +967,8 @@ class Run:
             self._rejected_path,
             target_before=int(before) if before else None,
             target_after=int(after) if after else None,
-            shared_target=self.config.shared_target
-            or self.portion.span is not None,  # other windows load, too
+            shared_target=self._shared_target,
+            since=reconcile.fixed(self.ledger, self.logs, self._rejected_path),
         )
 
     def failures(self) -> Shown:
@@ -953,6 +983,11 @@ class Run:
                 found.to_dicts(),
                 "warning",
             )
+
+    @property
+    def _shared_target(self) -> bool:
+        """Others write to the object, too: by the table file, or because other windows of the table are loaded."""
+        return self.config.shared_target or self.portion.span is not None
 
     def _failures(self) -> pl.DataFrame:
         return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
@@ -1018,6 +1053,8 @@ class Run:
             )
 
     def _close_status(self, books: reconcile.Balance) -> None:
+        if self.ledger.setting("rollback_begun"):
+            return  # the record tells of the roll-back
         if books.staged == 0 or not any(a.state in SETTLED for a in self.ledger.attempts()):
             return
         whole = not (books.failed or books.unprocessed or books.unknown or books.not_sent)
@@ -1173,7 +1210,7 @@ def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:
-    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "failed", "unprocessed", "unknown", "not_sent", "target_before", "target_after")  # fmt: skip
+    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "failed", "unprocessed", "unknown", "not_sent", "recovered", "excluded", "excluded_rejected", "target_before", "target_after")  # fmt: skip
     return {name: getattr(books, name) for name in names}
 
 
@@ -1185,6 +1222,8 @@ def _summary(books: reconcile.Balance) -> str:
         (books.unprocessed, "unprocessed"),
         (books.unknown, "unknown"),
         (books.not_sent, "not sent"),
+        (books.excluded + books.excluded_rejected, "excluded"),
+        (books.recovered, "of the staged rows rejected at first"),
     ):
         if number:
             parts.append(f"{number:,} {word}")

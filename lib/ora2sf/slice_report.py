@@ -131,13 +131,15 @@ def _recount(folder: Path, ledger: Ledger) -> Result:
     key = ledger.setting("external_id_field") or ""
     _check_staged(folder, data, ledger)
     before, after = ledger.setting("target_before"), ledger.setting("target_after")
+    rejected = logs / f"{ledger.setting('table')}_rejected.csv"
     books = reconcile.balance(
         _extraction(ledger, folder),
         reconcile.outcomes(ledger, data, logs, key),
-        logs / f"{ledger.setting('table')}_rejected.csv",
+        rejected,
         target_before=int(before) if before else None,
         target_after=int(after) if after else None,
         shared_target=ledger.setting("shared_target") == "True",
+        since=reconcile.fixed(ledger, logs, rejected),
     )
     return Result(books, reconcile.failures(ledger, data, logs, key), _verdict_now(ledger, books))
 
@@ -268,13 +270,14 @@ def _jobs(ledger: Ledger) -> list[model.Job]:
     batches = _batches(ledger)
     times, rows = ledger.times(), _result_rows(ledger)
     return [
-        _job(attempt, batches.get(attempt.batch), times.get(attempt.id, {}), rows.get(attempt.id, {}))
+        _job(attempt, batches[attempt.batch], times.get(attempt.id, {}), rows.get(attempt.id, {}))
         for attempt in sorted(ledger.attempts(), key=lambda one: (one.batch, one.id))
+        if attempt.batch in batches
     ]
 
 
 def _batches(ledger: Ledger) -> dict[int, Batch]:
-    """Every batch by number, those of rows that were sent again, too."""
+    """Every batch of the load by number, those of rows that were sent again, too."""
     return {batch.number: batch for batch in ledger.all_batches()}
 
 
@@ -285,19 +288,16 @@ def _result_rows(ledger: Ledger) -> dict[int, dict[str, int]]:
     return {attempt: {one.kind: one.rows for one in group} for attempt, group in groups}
 
 
-def _job(
-    attempt: Attempt, batch: Batch | None, times: Mapping[str, str], rows: Mapping[str, int]
-) -> model.Job:
-    number = batch.rows if batch else 0
+def _job(attempt: Attempt, batch: Batch, times: Mapping[str, str], rows: Mapping[str, int]) -> model.Job:
     seconds = _seconds(times.get("created"), times.get("ended"))
     return model.Job(
         batch=attempt.batch,
-        rows=number,
+        rows=batch.rows,
         job_id=attempt.job_id,
         state=attempt.job_state or attempt.state,
         **{name: times.get(name) for name in ("created", "closed", "ended", "fetched")},
         seconds=seconds,
-        rows_per_second=_rate(number, seconds),
+        rows_per_second=_rate(batch.rows, seconds),
         **{kind: rows.get(kind) for kind in ("success", "failed", "unprocessed")},
         message=attempt.message,
     )
@@ -342,7 +342,7 @@ def _budget(ledger: Ledger, folder: Path) -> model.Budget:
         batches[one.batch] for one in attempts if one.batch in batches and "closed" in times.get(one.id, {})
     ]
     return model.Budget(
-        jobs=sum(one.job_id is not None for one in attempts),
+        jobs=sum(one.job_id is not None for one in attempts if one.batch in batches),
         rows_sent=sum(batch.rows for batch in sent),
         internal_batches=sum(internal_batches(batch.rows) for batch in sent),
         bytes_sent=sum(batch.bytes for batch in sent),

@@ -10,10 +10,10 @@ from typing import Literal
 
 from ora2sf.batches import count_results
 from ora2sf.errors import LedgerError, NotFoundError, ParameterError, Paused, TargetError
-from ora2sf.identify import sendable
-from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Result
+from ora2sf.identify import ID, sendable
+from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Purpose, Result
 from ora2sf.results import errors
-from ora2sf.rounds import Rounds, next_round
+from ora2sf.rounds import Rounds, next_round, tries
 from ora2sf.salesforce import JobEnd, Journal, SalesforceBulkLoader, reasons
 
 Todo = Literal["send", "follow", "collect", "settled", "skipped"]
@@ -41,7 +41,7 @@ class Plan:
         return self.todo == "follow" and self.attempt is not None and self.attempt.closed_by_us
 
 
-def plan(ledger: Ledger, start_batch: int = 1) -> list[Plan]:
+def plan(ledger: Ledger, start_batch: int = 1, purpose: Purpose = "load") -> list[Plan]:
     """What is to be done with each batch, from the ledger alone.
 
     Raises:
@@ -53,7 +53,7 @@ def plan(ledger: Ledger, start_batch: int = 1) -> list[Plan]:
             f"start_batch {start_batch} lies beyond the last batch: there are {staged}.",
             f"Use a start_batch from 1 to {staged}.",
         )
-    return [_plan_one(batch, last.get(batch.number), start_batch) for batch in ledger.all_batches()]
+    return [_plan_one(batch, last.get(batch.number), start_batch) for batch in ledger.all_batches(purpose)]
 
 
 def _plan_one(batch: Batch, attempt: Attempt | None, start_batch: int) -> Plan:
@@ -87,7 +87,8 @@ def upload(
         TargetError: among others, a job was refused for a reason that every job would meet.
         Ora2sfError: the first failure; every begun job has been taken as far as it went, the rest is resumable.
     """
-    _same_operation(ledger, loader)
+    if loader.external_id_field != ID:  # a roll-back deletes by Id, whatever the load did
+        _same_operation(ledger, loader)
 
     def task(one: Plan) -> JobEnd:
         end = _carry_out(one, ledger, loader, data, may_begin)
@@ -95,10 +96,10 @@ def upload(
         _stop_if_hopeless(one.batch, ledger.last_attempt(one.batch.number))
         return end
 
-    ends = _pass(plans, loader, task)
+    ends = _pass(plans, ledger, loader, task)
     while rounds and (batches := next_round(ledger, loader, data, rounds)):
-        loader.pause(rounds.pause_before(batches[0].round))
-        ends += _pass([Plan(batch, "send") for batch in batches], loader, task)
+        loader.pause(rounds.pause_before(tries(ledger, batches[0].round)))
+        ends += _pass([Plan(batch, "send") for batch in batches], ledger, loader, task)
     return ends
 
 
@@ -111,7 +112,9 @@ def _same_operation(ledger: Ledger, loader: SalesforceBulkLoader) -> None:
         )
 
 
-def _pass(plans: list[Plan], loader: SalesforceBulkLoader, task: Callable[[Plan], JobEnd]) -> list[JobEnd]:
+def _pass(
+    plans: list[Plan], ledger: Ledger, loader: SalesforceBulkLoader, task: Callable[[Plan], JobEnd]
+) -> list[JobEnd]:
     """Carries out what is open, the earliest round first, and never two batches together that share a parent.
 
     Each round has half as many jobs at once as the one before: fewer jobs get less in each other's way.
@@ -121,7 +124,7 @@ def _pass(plans: list[Plan], loader: SalesforceBulkLoader, task: Callable[[Plan]
         return []
     return loader.run_parallel(
         [functools.partial(task, one) for one in todo],
-        most=max(1, loader.max_concurrent_jobs >> todo[0].batch.round),
+        most=max(1, loader.max_concurrent_jobs >> tries(ledger, todo[0].batch.round)),
         apart=lambda one, other: todo[one].batch.shares_parent(todo[other].batch),
         flying=[place for place, one in enumerate(todo) if one.in_flight],
     )

@@ -27,6 +27,8 @@ _TRANSIENT = {420, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
 #: Most bytes of a query in an address: address and headers together may have 16,384 (REST API guide: Status Codes).
 _LONGEST_QUERY = 8_000
+#: Most records that one call retrieves by Id (REST API guide: Get Records Using sObject Collections).
+_MOST_RETRIEVED = 2_000
 
 #: Salesforce's error code → what to do.
 _ADVICE = {
@@ -303,6 +305,18 @@ class SalesforceClient:
         """Value, as the org writes it, and Id of the records whose field has one of the values."""
         found = self.records(sobject, ["Id", field], field, values)
         yield from ((str(record[field]), str(record["Id"])) for record in found)
+
+    def retrieve(
+        self, sobject: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> Iterator[dict[str, Any] | None]:
+        """The records with these Ids, in their order; None for one that is gone.
+
+        https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections_retrieve.htm
+        """
+        path = f"/composite/sobjects/{quote(sobject, safe='')}"
+        for begin in range(0, len(ids), _MOST_RETRIEVED):
+            wanted = {"ids": list(ids[begin : begin + _MOST_RETRIEVED]), "fields": list(fields)}
+            yield from self.parsed(self.send("POST", path, json=wanted))
 
     def records(
         self,
