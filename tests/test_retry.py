@@ -419,7 +419,7 @@ def test_the_notebook_itself_takes_a_run_to_a_clean_verdict(place: Mending) -> N
             engine_name="ora2sf",
             progress_bar=False,
         )
-    assert "Verdict: complete. 19 in the source" in (place.folder / "03_reconcile.ipynb").read_text()
+    assert "Verdict: proven. 19 in the source" in (place.folder / "03_reconcile.ipynb").read_text()
     with Ledger(place.folder / "ledger.sqlite") as ledger:
         assert ledger.parents_met() == []
         assert [fix.way for fix in ledger.fixes()] == ["table"]

@@ -23,6 +23,7 @@ _COLOURS = {
     "unprocessed": "#7d5ba6",
     "unknown": "#111111",
     "not sent": "#8a949e",
+    "excluded": "#b5a642",
 }
 _WIDTH = 440
 #: Left end, foot and head of the axes of a plot; the parts of its time.
