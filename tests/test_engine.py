@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
+from jupyter_client.connect import LocalPortCache
 
 from ora2sf.redaction import REPLACEMENT, Redactor
 
@@ -134,6 +136,21 @@ def test_the_kernel_is_reached_over_a_line_that_only_this_engine_encrypts(
     )
     nb = papermill.execute_notebook(str(source), None, engine_name=engine, progress_bar=False)
     assert json.loads(nb.cells[-1].outputs[0].text) == [keys, mechanism]  # 0 is no encryption, 2 is CURVE
+
+
+def test_a_kernel_whose_port_was_taken_by_another_process_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, taken = LocalPortCache.find_available_port, socket.create_server(("127.0.0.1", 0))
+    ports = iter([taken.getsockname()[1]])
+    monkeypatch.setattr(
+        LocalPortCache, "find_available_port", lambda self, ip: next(ports, None) or free(self, ip)
+    )
+    source = notebook(tmp_path / "source.ipynb", "n: int = 1", "print(6 * 7)")
+    with taken:
+        run(source, tmp_path / "out.ipynb")
+    assert next(ports, None) is None
+    assert "42" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, *passwords: str) -> None:

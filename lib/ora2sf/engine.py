@@ -29,11 +29,26 @@ _NO_ADDRESSES = dict.fromkeys(
     ("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url"), ""
 )
 
+#: Jupyter chooses ports before the kernel binds them, so kernels that start side by side may meet on one.
+_STARTS = 3
+_NEVER_BEGAN = "Kernel died before replying to kernel_info"  # jupyter_client/client.py: _async_wait_for_ready
+
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
     """Cleans each message before anybody sees it."""
 
     redactor: Redactor
+
+    def execute(self, **kwargs: Any) -> Any:
+        """Starts the kernel again if another process took one of the ports that were chosen for it; no cell has run then."""
+        for _ in range(_STARTS - 1):
+            try:
+                return super().execute(**kwargs)
+            except RuntimeError as error:
+                if str(error) != _NEVER_BEGAN:
+                    raise
+                self.km = self.kc = None
+        return super().execute(**kwargs)
 
     def process_message(self, msg: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         self.redactor.clean_output(msg["header"]["msg_type"], msg["content"])

@@ -68,7 +68,7 @@ def test_settings_faults_clock_and_https_come_from_the_command_line(command, tmp
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--set", "nope=1"], "unknown setting 'nope' (known: trim_text"),
+        (["--set", "nope=1"], "unknown setting 'nope' (known: keep_rows"),
         (["--set", "expire_after=soon"], "must be of type float"),
         (["--set", "nope"], "write it like expire_after=600"),
         (["--fault", "nope"], "unknown fault kind 'nope' (known: 503"),
