@@ -78,7 +78,6 @@ CREATE TABLE attempt (
 CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched', 'gone');
 CREATE INDEX attempt_of_batch ON attempt (batch, id);
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
-CREATE INDEX attempts_of_batch ON attempt (batch);
 CREATE INDEX moves_of_attempt ON move (attempt);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
@@ -197,10 +196,15 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Sifted:
-    """The results of a settled attempt, looked through: how many of its rows are sent again in the next round."""
+    """The results of a settled attempt, looked through.
+
+    Attributes:
+        again: rows that are sent again in the next round; None where no round was left: the lookup alone is noted, and a run
+            with more rounds looks through the results once more.
+    """
 
     attempt: int
-    again: int
+    again: int | None
     lookup: Lookup | None = None
 
 
@@ -564,9 +568,10 @@ class Ledger:
         with self._transaction() as db:
             self._add_batches(db, batches)
             for one in sifted:
-                db.execute("INSERT INTO sifted VALUES (?, ?, ?)", (one.attempt, _now(), one.again))
+                if one.again is not None:
+                    db.execute("INSERT INTO sifted VALUES (?, ?, ?)", (one.attempt, _now(), one.again))
                 if one.lookup:
-                    db.execute("INSERT INTO lookup VALUES (?, ?, ?, ?, ?)", astuple(one.lookup))
+                    db.execute("INSERT OR REPLACE INTO lookup VALUES (?, ?, ?, ?, ?)", astuple(one.lookup))
 
     def to_sift(self) -> list[tuple[Batch, Attempt]]:
         """Settled batches, each with its attempt, whose results nobody has looked through yet, by number."""

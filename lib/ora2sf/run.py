@@ -135,7 +135,7 @@ class Run:
         self._settle()
         self.external_ref = self._reference()
         self.ledger.record("external_ref", self.external_ref)
-        self.ledger.record("shared_target", self.config.shared_target)
+        self.ledger.record("shared_target", self._shared_target)
         self._invocation = self.ledger.start_step(self.step)
         slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
@@ -879,21 +879,23 @@ class Run:
     def fetch_missing(self) -> Shown:
         """Follows jobs that 02 left running and fetches result files that are not here yet; sends nothing."""
         with self._guarded(), self._alone():
-            plans = upload_step.plan(self.ledger)
-            lost = self._lost_files()
-            open_ones = [one for one in plans if one.todo in {"follow", "collect"}]
-            if open_ones:
-                with suppress(Paused):
+            lost, followed = self._lost_files(), 0
+            while open_ones := self._unfinished():
+                with suppress(Paused):  # one that has to be sent is left out, and the others are followed again
                     self._upload(open_ones, may_begin=_nothing_is_sent)
-            elif self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
+                followed += len(open_ones) - len(self._unfinished())
+            if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
             for attempt in lost:
                 self._fetch_again(self._loader(), attempt)
-            if not open_ones and not lost:
+            if not followed and not lost:
                 return Shown("Every result file is here.", tone="good")
-            return Shown(
-                f"{len(open_ones)} job(s) followed, {len(lost)} set(s) of result files fetched again."
-            )
+            return Shown(f"{followed} job(s) followed, {len(lost)} set(s) of result files fetched again.")
+
+    def _unfinished(self) -> list[upload_step.Plan]:
+        """What was begun and is not settled."""
+        plans = upload_step.plan(self.ledger)
+        return [one for one in plans if one.todo in {"follow", "collect"}]
 
     def _lost_files(self) -> list[Attempt]:
         """Settled attempts of which a result file is no longer on disk, or not as Salesforce returned it."""
@@ -937,9 +939,13 @@ class Run:
             self._rejected_path,
             target_before=int(before) if before else None,
             target_after=int(after) if after else None,
-            shared_target=self.config.shared_target
-            or self.portion.span is not None,  # other windows load, too
+            shared_target=self._shared_target,
         )
+
+    @property
+    def _shared_target(self) -> bool:
+        """Others may load the object, too, such as other windows of the table."""
+        return self.config.shared_target or self.portion.span is not None
 
     def failures(self) -> Shown:
         """Failed rows by error, with one example each."""
