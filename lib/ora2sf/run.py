@@ -120,6 +120,7 @@ class Run:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self._balance: reconcile.Balance | None = None
         self._compared: comparison.Found | None = None
+        self._looked_at: dict[str, str] = {}  # what was looked at → the state of the books then
         self._sample: extraction_step.Sample | None = None
         self._invocation: int | None = None
         try:
@@ -881,7 +882,9 @@ class Run:
         with self._guarded(), self._alone():
             lost, followed = self._lost_files(), 0
             while open_ones := self._unfinished():
-                with suppress(Paused):  # one that has to be sent is left out, and the others are followed again
+                with suppress(
+                    Paused
+                ):  # one that has to be sent is left out, and the others are followed again
                     self._upload(open_ones, may_begin=_nothing_is_sent)
                 followed += len(open_ones) - len(self._unfinished())
             if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
@@ -904,22 +907,25 @@ class Run:
 
     def _fetch_again(self, loader: SalesforceBulkLoader, attempt: Attempt) -> None:
         try:
-            files = loader.fetch_results(attempt.job_id or "")
+            files = loader.fetch_again(attempt.job_id or "")
             self.ledger.fetched_again(attempt.id, {file.kind: file.sha256 for file in files})
         except NotFoundError:
             raise LedgerError(
-                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce does not keep it (that of a job for 7 days).",
+                f"A result file of job {attempt.job_id} is gone or changed in {self.logs}, and Salesforce does not keep it "
+                "(that of a job for 7 days).",
                 "Restore salesforce/logs from a backup: without it the books of this run cannot be proven.",
             ) from None
 
     def balance(self) -> Shown:
         """The books: both sides of every equation."""
         with self._guarded():
+            self._looked_at["counted"] = self.ledger.digest()
             books = self._balance = self._books()
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
-            return Shown(_summary(books) + self._left_out(books), rows, _TONES[books.verdict])
+            said = _summary(books, self.config.operation) + self._left_out(books)
+            return Shown(said, rows, _TONES[books.verdict])
 
     def _left_out(self, books: reconcile.Balance) -> str:
         """Which batches were not sent, and what to do about rows that may still be sent again."""
@@ -973,11 +979,13 @@ class Run:
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
+            self._looked_at["compared"] = self.ledger.digest()
             with progress(f"read back {self.config.object}", "rows") as bar, _or_less():
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
-            self._write("comparison.json", {"compared": _now(), **told, **found.details()})
+            state = {"compared": _now(), "books": self._looked_at["compared"]}
+            self._write("comparison.json", {**state, **told, **found.details()})
             self._log("compared", **told)
             return comparison_report.shown(found)
 
@@ -990,8 +998,10 @@ class Run:
 
         Raises:
             BalanceError: the books do not balance, or the org does not hold what they say.
+            LedgerError: something was sent or fetched since the rows were counted or compared.
         """
         with self._guarded(), self._alone():
+            self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
             verdict = _verdict(books, found)
             glue("balance", _numbers(books) | {"verdict": verdict})
@@ -1019,9 +1029,19 @@ class Run:
             )
             said = f" {comparison_report.sentence(found)}" if found else ""
             return Shown(
-                f"Verdict: {verdict}. {_summary(books)}{self._left_out(books)}{said}\n{where}",
+                f"Verdict: {verdict}. {_summary(books, self.config.operation)}{self._left_out(books)}{said}\n{where}",
                 tone=_TONES[verdict],
             )
+
+    def _refuse_older_looks(self) -> None:
+        """A notebook can stay open while an upload goes on in another one."""
+        now = self.ledger.digest()
+        for what, then in self._looked_at.items():
+            if then != now:
+                raise LedgerError(
+                    f"The state of run {self.parameters.run_id} has changed since the rows were {what}.",
+                    "Run 03_reconcile again from its first cell.",
+                )
 
     def _close_status(self, books: reconcile.Balance) -> None:
         if books.staged == 0 or not any(a.state in SETTLED for a in self.ledger.attempts()):
@@ -1179,13 +1199,16 @@ def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:
-    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "failed", "unprocessed", "unknown", "not_sent", "target_before", "target_after")  # fmt: skip
+    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "removed", "failed", "unprocessed", "unknown", "not_sent", "target_before", "target_after")  # fmt: skip
     return {name: getattr(books, name) for name in names}
 
 
-def _summary(books: reconcile.Balance) -> str:
+def _summary(books: reconcile.Balance, operation: str) -> str:
+    how = f"{books.created:,} created, {books.updated:,} updated"
+    if operation == "delete":
+        how = f"{books.removed:,} deleted, {books.updated:,} were not there"
     parts = [f"{books.source:,} in the source", f"{books.staged:,} staged", f"{books.rejected:,} rejected",
-             f"{books.success:,} successful ({books.created:,} created, {books.updated:,} updated)",
+             f"{books.success:,} successful ({how})",
              f"{books.failed:,} failed"]  # fmt: skip
     for number, word in (
         (books.unprocessed, "unprocessed"),

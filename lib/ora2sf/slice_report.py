@@ -31,6 +31,7 @@ _MOST_NAMED = 5
 _SENTENCES = {
     "complete": "Every row of the source is in Salesforce, and the books balance.",
     "proven": "Every row of the source is in Salesforce, and every value was compared.",
+    "deleted": "No record that the source names is in Salesforce any more, as the result files say, and the books balance.",
     "complete with exceptions": "The books balance. Some rows were rejected before upload or refused by Salesforce, each with its reason.",
     "nothing to do": "The source has no rows for this slice.",
     "all rejected": "Every row was rejected before upload; nothing was sent.",
@@ -190,10 +191,10 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         digest="0" * 64,
         made=_now(),
         slice=_slice(ledger, folder),
-        verdict=_verdict(found.verdict),
+        verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
         balance=_balance(found.books),
-        comparison=_comparison(folder),
+        comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
         rejected=_counts(ledger, "rejected"),
         changed=_counts(ledger, "changed"),
@@ -206,16 +207,17 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
 
 
 def _slice(ledger: Ledger, folder: Path) -> model.Slice:
-    names = ("run_id", "table", "object", "external_id_field")
+    names = ("run_id", "table", "object", "external_id_field", "operation")
     values = {name: ledger.setting(name) or "" for name in names}
     parts = folder.resolve().parts
     below = parts[parts.index(values["run_id"]) :] if values["run_id"] in parts else parts[-1:]
     return model.Slice(**values, folder="/".join(below))
 
 
-def _verdict(verdict: str) -> model.Verdict:
+def _verdict(verdict: str, *, deletes: bool) -> model.Verdict:
     code = VERDICTS.get(verdict, Exit.NOT_RECONCILED)
-    return model.Verdict(verdict=verdict, exit=int(code), sentence=_SENTENCES.get(verdict, ""))
+    sentence = _SENTENCES.get("deleted" if deletes and verdict == "complete" else verdict, "")
+    return model.Verdict(verdict=verdict, exit=int(code), sentence=sentence)
 
 
 def _balance(books: reconcile.Balance) -> model.Balance:
@@ -227,13 +229,15 @@ def _balance(books: reconcile.Balance) -> model.Balance:
     return model.Balance(**{name: getattr(books, name) for name in names}, equations=equations)
 
 
-def _comparison(folder: Path) -> model.Comparison | None:
-    """What the comparison noted in ``comparison.json``; None if it was not made."""
+def _comparison(folder: Path, ledger: Ledger) -> model.Comparison | None:
+    """What the comparison noted in ``comparison.json``; None if it was not made, or before something more was sent."""
     path = folder / COMPARISON
     if not path.is_file():
         return None
     try:
         noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if noted.get("books", now := ledger.digest()) != now:
+            return None
         same = {name: noted[name] for name in model.Comparison.model_fields if name in noted}
         own = {
             "made": noted["compared"],

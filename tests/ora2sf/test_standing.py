@@ -52,7 +52,8 @@ def test_a_claim_that_a_process_on_another_machine_left_behind_is_not_taken_for_
     elsewhere = Holder("worker-7", "worker-7 x", 4, "9", "")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger._db.execute(
-            "UPDATE claim SET host = ?, place = ?, pid = ?, begun = ?, since = ?", tuple(vars(elsewhere).values())
+            "UPDATE claim SET host = ?, place = ?, pid = ?, begun = ?, since = ?",
+            tuple(vars(elsewhere).values()),
         )
     found = note(tmp_path, process=vars(elsewhere))
     assert (found.state, found.exit) == ("started", Exit.INTERRUPTED)
