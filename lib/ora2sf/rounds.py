@@ -51,10 +51,10 @@ class Rounds:
 
 def due(ledger: Ledger, rounds: Rounds) -> list[tuple[Batch, Attempt]]:
     """Settled batches whose results still have to be looked through: something of them may be sent again or looked up."""
-    files, lookups = results.by_attempt(ledger), ledger.lookups()
+    told, lookups = results.rows_by_attempt(ledger), ledger.lookups()
     found = []
     for batch, attempt in ledger.to_sift():
-        rows = {kind: result.rows for kind, result in files.get(attempt.id, {}).items()}
+        rows = told.get(attempt.id, {})
         clean = rows.get("success") == batch.rows
         unknown = sum(rows.values()) < batch.rows and attempt.id not in lookups
         if not attempt.refused and not clean and (unknown or _may_go_again(batch, attempt, rounds)):

@@ -31,7 +31,7 @@ from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
 from ora2sf.budget import Budget, Standing, of_calls, of_job
-from ora2sf.claim import this_process
+from ora2sf.claim import now, this_process
 from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
@@ -57,6 +57,7 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
+from ora2sf.results import rows_by_attempt
 from ora2sf.salesforce import (
     BulkQuery,
     JobEnd,
@@ -290,7 +291,7 @@ class Run:
                     self.config.status, self._describe(self.config.status.object, "[status] object")
                 )
             lines = [vars(line) for line in found.lines]
-            self._keep("structure", {"checked": _now(), "problems": problems, "fields": lines})
+            self._keep("structure", {"checked": now(), "problems": problems, "fields": lines})
             if not problems:
                 sql, _ = self.portion.now().select(self.config)
                 self._described(sql)  # finds what is wrong in order_by and window, too
@@ -580,7 +581,7 @@ class Run:
             *data_check.of_lookups(lookups, done.rows_staged),
         ]
         stops = [str(one) for one in found if one.stops] + self._repeated()
-        self._keep("data", data | {"checked": _now(), "stops": stops, "findings": [vars(one) for one in found],
+        self._keep("data", data | {"checked": now(), "stops": stops, "findings": [vars(one) for one in found],
                                    "lookups": [vars(one) for one in lookups]})  # fmt: skip
         self.ledger.record("data_check", "stopped" if stops else "passed")
         if stops:
@@ -608,7 +609,7 @@ class Run:
         """What is used of the org's limits, what runs leave to others, and what this upload still needs."""
         with self._guarded(), self._alone():
             needs = self._needs()
-            self._keep("limits", {"checked": _now(), "needs": [vars(one) for one in needs]})
+            self._keep("limits", {"checked": now(), "needs": [vars(one) for one in needs]})
             rows = [
                 {
                     "limit": one.limit,
@@ -853,11 +854,7 @@ class Run:
 
     def jobs(self) -> Shown:
         """One line per batch: its last job, how it ended, its rows; batches of a later round hold rows that were sent again."""
-        times, results = self.ledger.times(), self.ledger.results()
-        by_attempt: dict[int, dict[str, int]] = {}
-        for result in results:
-            by_attempt.setdefault(result.attempt, {})[result.kind] = result.rows
-        last = self.ledger.last_attempts()
+        times, results, last = self.ledger.times(), rows_by_attempt(self.ledger), self.ledger.last_attempts()
         rows = [
             {
                 "batch": batch.number,
@@ -865,7 +862,7 @@ class Run:
                 "rows": batch.rows,
                 "job": attempt.job_id if attempt else "",
                 "state": (attempt.job_state or attempt.state) if attempt else "not sent",
-                **(by_attempt.get(attempt.id, {}) if attempt else {}),
+                **(results.get(attempt.id, {}) if attempt else {}),
                 "seconds": _seconds(times.get(attempt.id, {})) if attempt else "",
                 "message": (attempt.message if attempt else "") or "",
             }
@@ -984,7 +981,7 @@ class Run:
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
-            state = {"compared": _now(), "books": self._looked_at["compared"]}
+            state = {"compared": now(), "books": self._looked_at["compared"]}
             self._write("comparison.json", {**state, **told, **found.details()})
             self._log("compared", **told)
             return comparison_report.shown(found)
@@ -1035,9 +1032,9 @@ class Run:
 
     def _refuse_older_looks(self) -> None:
         """A notebook can stay open while an upload goes on in another one."""
-        now = self.ledger.digest()
+        books = self.ledger.digest()
         for what, then in self._looked_at.items():
-            if then != now:
+            if then != books:
                 raise LedgerError(
                     f"The state of run {self.parameters.run_id} has changed since the rows were {what}.",
                     "Run 03_reconcile again from its first cell.",
@@ -1108,11 +1105,11 @@ class Run:
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
-                                    "step": self.step, "state": state, "at": _now(), "process": vars(this_process()), **details})  # fmt: skip
+                                    "step": self.step, "state": state, "at": now(), "process": vars(this_process()), **details})  # fmt: skip
         self._log(state, **details)
 
     def _log(self, event: str, **details: object) -> None:
-        line = json.dumps({"at": _now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
+        line = json.dumps({"at": now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
@@ -1268,7 +1265,3 @@ def _seconds(times: Mapping[str, str]) -> float | str:
         return ""
     begun, ended = (dt.datetime.fromisoformat(times[name]) for name in ("created", "fetched"))
     return round((ended - begun).total_seconds(), 1)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
