@@ -421,3 +421,12 @@ def test_records_beside_those_that_an_update_names_are_no_surplus(arrived, clien
     change(client, 777, Pos_No__c="of others")
     found = arrived.compare(config=updating)
     assert (found.extra, found.others, found.proven) == (0, 1, True)
+
+
+def test_rows_that_an_update_has_no_record_for_are_failed_here_as_in_the_books(sent, client):
+    change(client, 1, Pos_No__c="old")
+    sent.stage(row(n) for n in range(3))
+    sent.send(operation="update", rounds=Rounds(pause=0))
+    found = sent.compare(config=CONFIG.model_copy(update={"operation": "update"}))
+    assert (found.staged["updated"], found.staged["failed"], found.staged["unknown"]) == (1, 2, 0)
+    assert sent.list("not_compared") == [("P|0000", "failed", "no"), ("P|0002", "failed", "no")]
