@@ -879,9 +879,8 @@ class Run:
         with self._guarded(), self._alone():
             lost, followed = self._lost_files(), 0
             while open_ones := self._unfinished():
-                with suppress(
-                    Paused
-                ):  # one that has to be sent is left out, and the others are followed again
+                # one that has to be sent is left out, and the others are followed again
+                with suppress(Paused):
                     self._upload(open_ones, may_begin=_nothing_is_sent)
                 followed += len(open_ones) - len(self._unfinished())
             if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
