@@ -33,7 +33,12 @@ MAX_BYTES = 100_000_000
 _SMALL_BLOCK = 256
 _BLOCK = 5_000  # rows that are made into text at a time
 #: What reading a damaged gzip file raises; the stubs of isal take its error for an instance.
-_DAMAGED: tuple[type[Exception], ...] = (EOFError, igzip.BadGzipFile, cast(type[Exception], isal_zlib.error))
+_DAMAGED: tuple[type[Exception], ...] = (
+    EOFError,
+    igzip.BadGzipFile,
+    cast(type[Exception], isal_zlib.error),
+    pl.exceptions.NoDataError,
+)
 
 _UNREADABLE: tuple[type[Exception], ...] = (OSError, *_DAMAGED)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ora2sf.claim import written
 from ora2sf.errors import Paused, PreflightError
 from ora2sf.ledger import Batch, Ledger, Use
 from ora2sf.plan import CALLS_OF_A_JOB, internal_batches, megabytes
@@ -154,7 +155,7 @@ class Budget:
         others = list(self._others())
         uses = [*self._own_uses(), *others]
         if _BATCHES in self._limits:
-            since = _text(self._asked_at - _CUT)
+            since = written(self._asked_at - _CUT)
             begun = self._begun + sum(use.batches for use in others if use.at > since)
             allowed, used = self._reported(_BATCHES)
             yield self._standing(_BATCHES, allowed, used + begun, uses)
@@ -202,7 +203,7 @@ class Budget:
         return Paused(
             f"Paused by budget before a limit of the org was passed: {what}.",
             f"Run 02_upload again with the same run_id from {until + _MINUTE:%Y-%m-%d %H:%M} UTC: {why}",
-            until=_text(until),
+            until=written(until),
         )
 
     def _free_again(self, limit: str, lacking: int) -> tuple[dt.datetime, str]:
@@ -220,7 +221,7 @@ class Budget:
         """Into the ledger first, which refuses a process that was replaced; then into the file that others read."""
         calls, self._calls_noted = self._client.calls - self._calls_noted, self._client.calls
         now = self._client.now()
-        self._ledger.use(Use(_text(now), cost.batches, cost.records, calls))
+        self._ledger.use(Use(written(now), cost.batches, cost.records, calls))
         uses = [asdict(use) for use in _by_minute(self._own_uses())]
         self._own.parent.mkdir(parents=True, exist_ok=True)
         part = self._own.with_name(self._own.name + ".part")
@@ -228,11 +229,11 @@ class Budget:
         part.replace(self._own)
 
     def _own_uses(self) -> list[Use]:
-        return self._ledger.uses(_text(self._client.now() - _WINDOW))
+        return self._ledger.uses(written(self._client.now() - _WINDOW))
 
     def _others(self) -> Iterator[Use]:
         """What other slices, of this run and of others, have used of the same org in 24 hours."""
-        since = _text(self._client.now() - _WINDOW)
+        since = written(self._client.now() - _WINDOW)
         for path in sorted(self._outputs.glob("*/campaign/budget/*.json")):
             if path != self._own:
                 yield from (use for use in self._uses(path) if use.at > since)
@@ -284,8 +285,3 @@ _OTHERS_ROLL = (
     "by then all that is used now is 24 hours old. Others have used most of it; when it began is not known, so it may "
     "be free earlier."
 )
-
-
-def _text(moment: dt.datetime) -> str:
-    """A moment that sorts as text."""
-    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

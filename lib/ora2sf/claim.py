@@ -53,8 +53,17 @@ class Holder:
 
 def this_process() -> Holder:
     """The holder that this process is, from now on."""
-    since = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Holder(socket.gethostname(), _place(), os.getpid(), _begun(os.getpid()), since)
+    return Holder(socket.gethostname(), _place(), os.getpid(), _begun(os.getpid()), now())
+
+
+def now() -> str:
+    """This moment by this machine's clock, as :func:`written`."""
+    return written(dt.datetime.now(dt.UTC))
+
+
+def written(moment: dt.datetime) -> str:
+    """A moment as ledger, status and report write it: UTC, in milliseconds; it sorts as text."""
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _place() -> str:

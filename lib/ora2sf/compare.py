@@ -119,7 +119,8 @@ def compare(
         how = replace(how, mode="counts")  # it leaves nothing whose values could be compared
     with Sides(given, how) as sides:
         found = Found(how, skipped=sides.skipped, staged=sides.load_staged())
-        found.expected = sum(found.staged[name] for name in ("created", "updated"))
+        if given.config.operation != "delete":
+            found.expected = sum(found.staged[name] for name in ("created", "updated"))
         if not any(found.staged.values()):
             return found  # a source without a row says nothing of what earlier ones brought
         match how.mode:

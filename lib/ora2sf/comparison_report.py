@@ -21,6 +21,8 @@ def sentence(found: Found) -> str:
         return "Nothing is staged, so there is nothing to compare."
     match found.how.mode:
         case "full":
+            if not found.looked_at:
+                return f"No row has to be in the org. {_unsettled(found)}".strip()
             fields = "every value" if not found.skipped else f"every value but {', '.join(found.skipped)}"
             said = f"All {found.looked_at:,} rows that have to be in the org are there, with {fields}."
             return f"{said} {_unsettled(found)}".strip()
@@ -30,9 +32,8 @@ def sentence(found: Found) -> str:
         case "aggregates":
             known = sum(line.target is not None for line in found.lines)
             return f"The org's totals of {known} of {len(found.lines)} fields are those of the staged rows; no row was looked at."
-    return (
-        f"{found.expected:,} rows have to be in the org, which has {found.in_target:,}; no row was looked at."
-    )
+    due = f"{found.expected:,} rows have" if found.expected else "No row has"
+    return f"{due} to be in the org, which has {found.in_target:,}; no row was looked at."
 
 
 def _contradiction(found: Found) -> str:
@@ -78,8 +79,10 @@ def _rows(found: Found) -> Iterator[dict[str, Any]]:
             yield {"what": what, "number": number, "listed in": _file(found, file) if number else ""}
     for outcome in ("failed", "unprocessed", "unknown", "not sent"):
         if number := found.staged.get(outcome, 0):
-            there = f"{found.there.get(outcome, 0):,} of them in the org" if found.files else ""
-            yield {"what": f"not compared: {outcome}", "number": number, "listed in": _file(found, "not_compared"), "note": there}  # fmt: skip
+            line = {"what": f"not compared: {outcome}", "number": number}
+            if found.how.mode == "full":  # a sample asks for none of them
+                line |= {"listed in": _file(found, "not_compared"), "note": f"{found.there.get(outcome, 0):,} of them in the org"}  # fmt: skip
+            yield line
     if found.rejected_there:
         yield {"what": "records of rejected rows", "number": found.rejected_there}
     if found.others:

@@ -11,7 +11,6 @@ transaction, whether the fence still stands: what was taken over meanwhile can w
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 import sqlite3
@@ -82,7 +81,6 @@ CREATE TABLE attempt (
 CREATE UNIQUE INDEX one_open_attempt ON attempt (batch) WHERE state NOT IN ('given_up', 'fetched', 'gone');
 CREATE INDEX attempt_of_batch ON attempt (batch, id);
 CREATE TABLE move (attempt INTEGER NOT NULL REFERENCES attempt, state TEXT NOT NULL, at TEXT NOT NULL);
-CREATE INDEX attempts_of_batch ON attempt (batch);
 CREATE INDEX moves_of_attempt ON move (attempt);
 CREATE TABLE result (
     attempt INTEGER NOT NULL REFERENCES attempt, kind TEXT NOT NULL, file TEXT NOT NULL,
@@ -209,10 +207,15 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Sifted:
-    """The results of a settled attempt, looked through: how many of its rows are sent again in the next round."""
+    """The results of a settled attempt, looked through.
+
+    Attributes:
+        again: rows that are sent again in the next round; None where no round was left: the lookup alone is noted, and a run
+            with more rounds looks through the results once more.
+    """
 
     attempt: int
-    again: int
+    again: int | None
     lookup: Lookup | None = None
 
 
@@ -521,13 +524,13 @@ class Ledger:
     def start_step(self, name: str) -> int:
         """Records that a notebook began; returns the invocation's number."""
         with self._transaction() as db:
-            cursor = db.execute("INSERT INTO step (name, started) VALUES (?, ?)", (name, _now()))
+            cursor = db.execute("INSERT INTO step (name, started) VALUES (?, ?)", (name, claim.now()))
             return int(cursor.lastrowid or 0)
 
     def end_step(self, step: int, outcome: str) -> None:
         """Records how an invocation ended."""
         with self._transaction() as db:
-            db.execute("UPDATE step SET ended = ?, outcome = ? WHERE id = ?", (_now(), outcome, step))
+            db.execute("UPDATE step SET ended = ?, outcome = ? WHERE id = ?", (claim.now(), outcome, step))
 
     def steps(self) -> list[Invocation]:
         """Every invocation, oldest first."""
@@ -545,7 +548,7 @@ class Ledger:
             raise LedgerError("This slice is already extracted.", "Use a new run_id to extract again.")
         with self._transaction() as db:
             cursor = db.execute(
-                "INSERT INTO extraction (started, fingerprint) VALUES (?, ?)", (_now(), fingerprint)
+                "INSERT INTO extraction (started, fingerprint) VALUES (?, ?)", (claim.now(), fingerprint)
             )
             return int(cursor.lastrowid or 0)
 
@@ -572,7 +575,7 @@ class Ledger:
             columns = ", ".join(f"{name} = ?" for name in totals)
             db.execute(
                 f"UPDATE extraction SET ended = ?, {columns} WHERE id = ?",
-                (_now(), *totals.values(), extraction),
+                (claim.now(), *totals.values(), extraction),
             )
 
     def extraction(self) -> Extraction | None:
@@ -637,9 +640,10 @@ class Ledger:
         with self._transaction() as db:
             self._add_batches(db, batches)
             for one in sifted:
-                db.execute("INSERT INTO sifted VALUES (?, ?, ?)", (one.attempt, _now(), one.again))
+                if one.again is not None:
+                    db.execute("INSERT INTO sifted VALUES (?, ?, ?)", (one.attempt, claim.now(), one.again))
                 if one.lookup:
-                    db.execute("INSERT INTO lookup VALUES (?, ?, ?, ?, ?)", astuple(one.lookup))
+                    db.execute("INSERT OR REPLACE INTO lookup VALUES (?, ?, ?, ?, ?)", astuple(one.lookup))
 
     def to_sift(self) -> list[tuple[Batch, Attempt]]:
         """Settled batches, each with its attempt, whose results nobody has looked through yet, by number."""
@@ -700,7 +704,7 @@ class Ledger:
                     "Wait for the other process, or end it; then run again.",
                 ) from None
             attempt = int(cursor.lastrowid or 0)
-            db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, _now()))
+            db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, claim.now()))
             return attempt
 
     def move(self, attempt: int, state: State, **values: Any) -> None:
@@ -724,7 +728,7 @@ class Ledger:
             f"UPDATE attempt SET state = ?{columns} WHERE id = ?",
             (state, *values.values(), attempt),
         )
-        db.execute("INSERT INTO move VALUES (?, ?, ?)", (attempt, state, _now()))
+        db.execute("INSERT INTO move VALUES (?, ?, ?)", (attempt, state, claim.now()))
 
     def fetched_again(self, attempt: int, hashes: dict[Kind, str]) -> None:
         """Records the hashes of result files that were fetched once more; Salesforce may order rows anew."""
@@ -798,7 +802,3 @@ class Ledger:
     def uses(self, since: str) -> list[Use]:
         """What was begun after a moment, oldest first."""
         return [Use(*row) for row in self._rows("SELECT * FROM use WHERE at > ? ORDER BY at", since)]
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -24,6 +24,7 @@ class Slice(_Part):
     table: str = _said("the table file, without .toml")
     object: str = _said("API name in Salesforce")
     external_id_field: str
+    operation: str = _said("what the jobs do; empty before the first upload")
     folder: str = _said("the slice's folder when the report was made, below the folder of runs")
 
 
@@ -54,9 +55,9 @@ class Balance(_Part):
     read: int
     rejected: int = _said("refused before upload")
     staged: int
-    success: int = _said("created + updated")
+    success: int = _said("created + updated + removed")
     created: int
-    updated: int
+    updated: int = _said("of a delete: there was no such record")
     removed: int = _said("deleted; part of success")
     failed: int = _said("refused by Salesforce")
     unprocessed: int = _said("never looked at by Salesforce")
@@ -167,7 +168,7 @@ class Timings(_Part):
 
 
 class Limit(_Part):
-    """One limit of the org as the last check before an upload saw it."""
+    """One limit of the org as the last check saw it; 02_upload checks before and after."""
 
     limit: str
     needed: int

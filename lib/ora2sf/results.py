@@ -97,6 +97,15 @@ def by_attempt(ledger: Ledger) -> dict[int, dict[Kind, Result]]:
     return files
 
 
+def rows_by_attempt(ledger: Ledger) -> dict[int, dict[Kind, int]]:
+    """Attempt → kind → rows, kinds in their usual order."""
+    files = by_attempt(ledger)
+    return {
+        attempt: {kind: kinds[kind].rows for kind in KINDS if kind in kinds}
+        for attempt, kinds in files.items()
+    }
+
+
 def looked_up(rows: pl.DataFrame, lookup: Lookup | None, logs: Path) -> pl.DataFrame:
     """``key`` and ``outcome`` of the unknown ones among a batch's rows that a lookup told of."""
     if lookup is None:

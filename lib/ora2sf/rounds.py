@@ -51,12 +51,12 @@ class Rounds:
 
 def due(ledger: Ledger, rounds: Rounds) -> list[tuple[Batch, Attempt]]:
     """Settled batches whose results still have to be looked through: something of them may be sent again or looked up."""
-    files = results.by_attempt(ledger)
+    told, lookups = results.rows_by_attempt(ledger), ledger.lookups()
     found = []
     for batch, attempt in ledger.to_sift():
-        rows = {kind: result.rows for kind, result in files.get(attempt.id, {}).items()}
+        rows = told.get(attempt.id, {})
         clean = rows.get("success") == batch.rows
-        unknown = sum(rows.values()) < batch.rows
+        unknown = sum(rows.values()) < batch.rows and attempt.id not in lookups
         if not attempt.refused and not clean and (unknown or _may_go_again(ledger, batch, attempt, rounds)):
             found.append((batch, attempt))
     return found
@@ -120,7 +120,7 @@ class _Sieve:
         if keys.height:
             staged = read_staged(self._data, batch)
             self._write(staged.join(keys, left_on=key, right_on="key", how="semi", maintain_order="left"))
-        return Sifted(attempt.id, keys.height, lookup)
+        return Sifted(attempt.id, keys.height if again else None, lookup)
 
     def _write(self, rows: pl.DataFrame) -> None:
         self._writer = self._writer or self._new_writer(tuple(rows.columns))

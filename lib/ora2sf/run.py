@@ -31,7 +31,7 @@ from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
 from ora2sf.batches import read_batch
 from ora2sf.budget import Budget, Standing, of_calls, of_job
-from ora2sf.claim import this_process
+from ora2sf.claim import now, this_process
 from ora2sf.connections import get_connection, project_root
 from ora2sf.convert import shown
 from ora2sf.errors import (
@@ -57,7 +57,7 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.report import Shown, Tone, glue, progress
-from ora2sf.results import is_intact
+from ora2sf.results import is_intact, rows_by_attempt
 from ora2sf.salesforce import (
     BulkQuery,
     JobEnd,
@@ -123,6 +123,7 @@ class Run:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self._balance: reconcile.Balance | None = None
         self._compared: comparison.Found | None = None
+        self._looked_at: dict[str, str] = {}  # what was looked at → the state of the books then
         self._sample: extraction_step.Sample | None = None
         self._invocation: int | None = None
         try:
@@ -312,7 +313,7 @@ class Run:
                     self.config.status, self._describe(self.config.status.object, "[status] object")
                 )
             lines = [vars(line) for line in found.lines]
-            self._keep("structure", {"checked": _now(), "problems": problems, "fields": lines})
+            self._keep("structure", {"checked": now(), "problems": problems, "fields": lines})
             if not problems:
                 sql, _ = self.portion.now().select(self.config)
                 self._described(sql)  # finds what is wrong in order_by and window, too
@@ -604,7 +605,7 @@ class Run:
             *data_check.of_lookups(lookups, done.rows_staged),
         ]
         stops = [str(one) for one in found if one.stops] + self._repeated()
-        self._keep("data", data | {"checked": _now(), "stops": stops, "findings": [vars(one) for one in found],
+        self._keep("data", data | {"checked": now(), "stops": stops, "findings": [vars(one) for one in found],
                                    "lookups": [vars(one) for one in lookups]})  # fmt: skip
         self.ledger.record("data_check", "stopped" if stops else "passed")
         if stops:
@@ -632,7 +633,7 @@ class Run:
         """What is used of the org's limits, what runs leave to others, and what this upload still needs."""
         with self._guarded(), self._alone():
             needs = self._needs()
-            self._keep("limits", {"checked": _now(), "needs": [vars(one) for one in needs]})
+            self._keep("limits", {"checked": now(), "needs": [vars(one) for one in needs]})
             rows = [
                 {
                     "limit": one.limit,
@@ -877,11 +878,7 @@ class Run:
 
     def jobs(self) -> Shown:
         """One line per batch: its last job, how it ended, its rows; batches of a later round hold rows that were sent again."""
-        times, results = self.ledger.times(), self.ledger.results()
-        by_attempt: dict[int, dict[str, int]] = {}
-        for result in results:
-            by_attempt.setdefault(result.attempt, {})[result.kind] = result.rows
-        last = self.ledger.last_attempts()
+        times, results, last = self.ledger.times(), rows_by_attempt(self.ledger), self.ledger.last_attempts()
         rows = [
             {
                 "batch": batch.number,
@@ -889,7 +886,7 @@ class Run:
                 "rows": batch.rows,
                 "job": attempt.job_id if attempt else "",
                 "state": (attempt.job_state or attempt.state) if attempt else "not sent",
-                **(by_attempt.get(attempt.id, {}) if attempt else {}),
+                **(results.get(attempt.id, {}) if attempt else {}),
                 "seconds": _seconds(times.get(attempt.id, {})) if attempt else "",
                 "message": (attempt.message if attempt else "") or "",
             }
@@ -904,21 +901,24 @@ class Run:
     def fetch_missing(self) -> Shown:
         """Follows jobs that 02 left running and fetches result files that are not here yet; sends nothing."""
         with self._guarded(), self._alone():
-            plans = upload_step.plan(self.ledger)
-            lost = self._lost_files()
-            open_ones = [one for one in plans if one.todo in {"follow", "collect"}]
-            if open_ones:
+            lost, followed = self._lost_files(), 0
+            while open_ones := self._unfinished():
+                # one that has to be sent is left out, and the others are followed again
                 with suppress(Paused):
                     self._upload(open_ones, may_begin=_nothing_is_sent)
-            elif self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
+                followed += len(open_ones) - len(self._unfinished())
+            if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
             for attempt in lost:
                 self._fetch_again(self._loader(), attempt)
-            if not open_ones and not lost:
+            if not followed and not lost:
                 return Shown("Every result file is here.", tone="good")
-            return Shown(
-                f"{len(open_ones)} job(s) followed, {len(lost)} set(s) of result files fetched again."
-            )
+            return Shown(f"{followed} job(s) followed, {len(lost)} set(s) of result files fetched again.")
+
+    def _unfinished(self) -> list[upload_step.Plan]:
+        """What was begun and is not settled."""
+        plans = upload_step.plan(self.ledger)
+        return [one for one in plans if one.todo in {"follow", "collect"}]
 
     def _lost_files(self) -> list[Attempt]:
         """Settled attempts of which a result file is no longer on disk, or not as Salesforce returned it."""
@@ -927,22 +927,25 @@ class Run:
 
     def _fetch_again(self, loader: SalesforceBulkLoader, attempt: Attempt) -> None:
         try:
-            files = loader.fetch_results(attempt.job_id or "")
+            files = loader.fetch_again(attempt.job_id or "")
             self.ledger.fetched_again(attempt.id, {file.kind: file.sha256 for file in files})
         except NotFoundError:
             raise LedgerError(
-                f"A result file of job {attempt.job_id} is gone from {self.logs}, and Salesforce does not keep it (that of a job for 7 days).",
+                f"A result file of job {attempt.job_id} is gone or changed in {self.logs}, and Salesforce does not keep it "
+                "(that of a job for 7 days).",
                 "Restore salesforce/logs from a backup: without it the books of this run cannot be proven.",
             ) from None
 
     def balance(self) -> Shown:
         """The books: both sides of every equation."""
         with self._guarded():
+            self._looked_at["counted"] = self.ledger.digest()
             books = self._balance = self._books()
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
-            return Shown(_summary(books) + self._left_out(books), rows, _TONES[books.verdict])
+            said = _summary(books, self.config.operation) + self._left_out(books)
+            return Shown(said, rows, _TONES[books.verdict])
 
     def _left_out(self, books: reconcile.Balance) -> str:
         """Which batches were not sent, and what to do about rows that may still be sent again."""
@@ -971,6 +974,11 @@ class Run:
             since=reconcile.fixed(self.ledger, self.logs, self._rejected_path),
         )
 
+    @property
+    def _shared_target(self) -> bool:
+        """Others may load the object, too, such as other windows of the table."""
+        return self.config.shared_target or self.portion.span is not None
+
     def failures(self) -> Shown:
         """Failed rows by error, with one example each."""
         with self._guarded():
@@ -983,11 +991,6 @@ class Run:
                 found.to_dicts(),
                 "warning",
             )
-
-    @property
-    def _shared_target(self) -> bool:
-        """Others write to the object, too: by the table file, or because other windows of the table are loaded."""
-        return self.config.shared_target or self.portion.span is not None
 
     def _failures(self) -> pl.DataFrame:
         return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
@@ -1002,11 +1005,13 @@ class Run:
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
+            self._looked_at["compared"] = self.ledger.digest()
             with progress(f"read back {self.config.object}", "rows") as bar, _or_less():
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
-            self._write("comparison.json", {"compared": _now(), **told, **found.details()})
+            state = {"compared": now(), "books": self._looked_at["compared"]}
+            self._write("comparison.json", {**state, **told, **found.details()})
             self._log("compared", **told)
             return comparison_report.shown(found)
 
@@ -1019,8 +1024,10 @@ class Run:
 
         Raises:
             BalanceError: the books do not balance, or the org does not hold what they say.
+            LedgerError: something was sent or fetched since the rows were counted or compared.
         """
         with self._guarded(), self._alone():
+            self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
             verdict = _verdict(books, found)
             glue("balance", _numbers(books) | {"verdict": verdict})
@@ -1048,9 +1055,19 @@ class Run:
             )
             said = f" {comparison_report.sentence(found)}" if found else ""
             return Shown(
-                f"Verdict: {verdict}. {_summary(books)}{self._left_out(books)}{said}\n{where}",
+                f"Verdict: {verdict}. {_summary(books, self.config.operation)}{self._left_out(books)}{said}\n{where}",
                 tone=_TONES[verdict],
             )
+
+    def _refuse_older_looks(self) -> None:
+        """A notebook can stay open while an upload goes on in another one."""
+        books = self.ledger.digest()
+        for what, then in self._looked_at.items():
+            if then != books:
+                raise LedgerError(
+                    f"The state of run {self.parameters.run_id} has changed since the rows were {what}.",
+                    "Run 03_reconcile again from its first cell.",
+                )
 
     def _close_status(self, books: reconcile.Balance) -> None:
         if self.ledger.setting("rollback_begun"):
@@ -1119,11 +1136,11 @@ class Run:
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
-                                    "step": self.step, "state": state, "at": _now(), "process": vars(this_process()), **details})  # fmt: skip
+                                    "step": self.step, "state": state, "at": now(), "process": vars(this_process()), **details})  # fmt: skip
         self._log(state, **details)
 
     def _log(self, event: str, **details: object) -> None:
-        line = json.dumps({"at": _now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
+        line = json.dumps({"at": now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
@@ -1210,13 +1227,16 @@ def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str
 
 
 def _numbers(books: reconcile.Balance) -> dict[str, Any]:
-    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "failed", "unprocessed", "unknown", "not_sent", "recovered", "excluded", "excluded_rejected", "target_before", "target_after")  # fmt: skip
+    names = ("source", "read", "rejected", "staged", "success", "created", "updated", "removed", "failed", "unprocessed", "unknown", "not_sent", "recovered", "excluded", "excluded_rejected", "target_before", "target_after")  # fmt: skip
     return {name: getattr(books, name) for name in names}
 
 
-def _summary(books: reconcile.Balance) -> str:
+def _summary(books: reconcile.Balance, operation: str) -> str:
+    how = f"{books.created:,} created, {books.updated:,} updated"
+    if operation == "delete":
+        how = f"{books.removed:,} deleted, {books.updated:,} were not there"
     parts = [f"{books.source:,} in the source", f"{books.staged:,} staged", f"{books.rejected:,} rejected",
-             f"{books.success:,} successful ({books.created:,} created, {books.updated:,} updated)",
+             f"{books.success:,} successful ({how})",
              f"{books.failed:,} failed"]  # fmt: skip
     for number, word in (
         (books.unprocessed, "unprocessed"),
@@ -1278,7 +1298,3 @@ def _seconds(times: Mapping[str, str]) -> float | str:
         return ""
     begun, ended = (dt.datetime.fromisoformat(times[name]) for name in ("created", "fetched"))
     return round((ended - begun).total_seconds(), 1)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

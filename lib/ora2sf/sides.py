@@ -283,14 +283,14 @@ def _batch_outcomes(given: Given, key: str) -> Iterator[tuple[tuple[Any, ...], p
         yield (str(path), batch.number, job or "", usual, batch.rows), unusual
 
 
-#: One of :data:`OUTCOMES`; an unknown row that a lookup found is one that was inserted, and one that is sent again stands
-#: in a later batch.
+#: One of :data:`OUTCOMES`: what a lookup told of an unknown row counts, as in the books. One that was found to have passed
+#: is one that was inserted; one that is sent again stands in a later batch.
 _OUTCOME = (
     pl.when((pl.col("outcome") == "success") | ((pl.col("kind") == "success") & pl.col("created")))
     .then(pl.lit("created"))
     .when(kind="success")
     .then(pl.lit("updated"))
-    .otherwise("kind")
+    .otherwise(pl.coalesce(pl.col("outcome").replace("again", None), "kind"))
     .alias("outcome")
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,21 +15,23 @@ import polars as pl
 from ora2sf import evidence, reconcile, report_page
 from ora2sf import report_model as model
 from ora2sf.batches import PlainText
-from ora2sf.claim import this_process
+from ora2sf.claim import now, this_process
 from ora2sf.connections import known_secrets
 from ora2sf.errors import VERDICTS, BalanceError, ConnectionFieldError, Exit, RunFolderError
 from ora2sf.evidence import COMPARISON, HTML, JSON, LEDGER
-from ora2sf.ledger import Attempt, Batch, Extraction, Invocation, Ledger
+from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Invocation, Kind, Ledger
 from ora2sf.meanings import meaning
 from ora2sf.plan import internal_batches
 from ora2sf.provenance import UNKNOWN, commit, versions
 from ora2sf.redaction import Redactor
+from ora2sf.results import rows_by_attempt
 
 NOT_RECONCILED = "not reconciled"
 _MOST_NAMED = 5
 _SENTENCES = {
-    "complete": "Every row of the source is in Salesforce, and the books balance.",
-    "proven": "Every row of the source is in Salesforce, and every value was compared.",
+    "complete": "Every row of the source is in Salesforce as far as the result files say, and the books balance.",
+    "proven": "Every row of the source is in Salesforce: every value was read back and is the same.",
+    "deleted": "No record that the source names is in Salesforce any more, as the result files say, and the books balance.",
     "complete with exceptions": "The books balance. Some rows were rejected before upload or refused by Salesforce, each with its reason.",
     "nothing to do": "The source has no rows for this slice.",
     "all rejected": "Every row was rejected before upload; nothing was sent.",
@@ -190,12 +191,12 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
     return model.Report(
         version=1,
         digest="0" * 64,
-        made=_now(),
+        made=now(),
         slice=_slice(ledger, folder),
-        verdict=_verdict(found.verdict),
+        verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
         balance=_balance(found.books),
-        comparison=_comparison(folder),
+        comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
         rejected=_counts(ledger, "rejected"),
         changed=_counts(ledger, "changed"),
@@ -208,16 +209,17 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
 
 
 def _slice(ledger: Ledger, folder: Path) -> model.Slice:
-    names = ("run_id", "table", "object", "external_id_field")
+    names = ("run_id", "table", "object", "external_id_field", "operation")
     values = {name: ledger.setting(name) or "" for name in names}
     parts = folder.resolve().parts
     below = parts[parts.index(values["run_id"]) :] if values["run_id"] in parts else parts[-1:]
     return model.Slice(**values, folder="/".join(below))
 
 
-def _verdict(verdict: str) -> model.Verdict:
+def _verdict(verdict: str, *, deletes: bool) -> model.Verdict:
     code = VERDICTS.get(verdict, Exit.NOT_RECONCILED)
-    return model.Verdict(verdict=verdict, exit=int(code), sentence=_SENTENCES.get(verdict, ""))
+    sentence = _SENTENCES.get("deleted" if deletes and verdict == "complete" else verdict, "")
+    return model.Verdict(verdict=verdict, exit=int(code), sentence=sentence)
 
 
 def _balance(books: reconcile.Balance) -> model.Balance:
@@ -229,13 +231,15 @@ def _balance(books: reconcile.Balance) -> model.Balance:
     return model.Balance(**{name: getattr(books, name) for name in names}, equations=equations)
 
 
-def _comparison(folder: Path) -> model.Comparison | None:
-    """What the comparison noted in ``comparison.json``; None if it was not made."""
+def _comparison(folder: Path, ledger: Ledger) -> model.Comparison | None:
+    """What the comparison noted in ``comparison.json``; None if it was not made, or before something more was sent."""
     path = folder / COMPARISON
     if not path.is_file():
         return None
     try:
         noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if noted.get("books", books := ledger.digest()) != books:
+            return None
         same = {name: noted[name] for name in model.Comparison.model_fields if name in noted}
         own = {
             "made": noted["compared"],
@@ -268,7 +272,7 @@ def _counts(ledger: Ledger, kind: Any) -> list[model.RuleCount]:
 
 def _jobs(ledger: Ledger) -> list[model.Job]:
     batches = _batches(ledger)
-    times, rows = ledger.times(), _result_rows(ledger)
+    times, rows = ledger.times(), rows_by_attempt(ledger)
     return [
         _job(attempt, batches[attempt.batch], times.get(attempt.id, {}), rows.get(attempt.id, {}))
         for attempt in sorted(ledger.attempts(), key=lambda one: (one.batch, one.id))
@@ -281,14 +285,7 @@ def _batches(ledger: Ledger) -> dict[int, Batch]:
     return {batch.number: batch for batch in ledger.all_batches()}
 
 
-def _result_rows(ledger: Ledger) -> dict[int, dict[str, int]]:
-    """Attempt → kind of result → rows."""
-    ordered = sorted(ledger.results(), key=lambda one: one.attempt)
-    groups = itertools.groupby(ordered, key=lambda one: one.attempt)
-    return {attempt: {one.kind: one.rows for one in group} for attempt, group in groups}
-
-
-def _job(attempt: Attempt, batch: Batch, times: Mapping[str, str], rows: Mapping[str, int]) -> model.Job:
+def _job(attempt: Attempt, batch: Batch, times: Mapping[str, str], rows: Mapping[Kind, int]) -> model.Job:
     seconds = _seconds(times.get("created"), times.get("ended"))
     return model.Job(
         batch=attempt.batch,
@@ -298,7 +295,7 @@ def _job(attempt: Attempt, batch: Batch, times: Mapping[str, str], rows: Mapping
         **{name: times.get(name) for name in ("created", "closed", "ended", "fetched")},
         seconds=seconds,
         rows_per_second=_rate(batch.rows, seconds),
-        **{kind: rows.get(kind) for kind in ("success", "failed", "unprocessed")},
+        **{kind: rows.get(kind) for kind in KINDS},
         message=attempt.message,
     )
 
@@ -382,7 +379,3 @@ def _invocation(ledger: Ledger, one: Invocation, clean: Any) -> model.Invocation
         commit=facts.get("commit", UNKNOWN),
         parameters=facts.get("parameters", {}),
     )
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -112,7 +112,7 @@ def _left_behind(name: str, noted: Mapping[str, Any]) -> Standing:
 
 
 def _somebody_is_at_work(folder: Path) -> bool:
-    """Whether a process holds the slice, whoever wrote its status last."""
+    """Whether a process that lives holds the slice, whoever wrote its status last; of one elsewhere nothing can be seen."""
     path = folder / "ledger.sqlite"
     if not path.is_file():
         return False
@@ -121,7 +121,7 @@ def _somebody_is_at_work(folder: Path) -> bool:
             holder = ledger.holder()
     except RunFolderError:  # what is wrong with it is for a notebook to say
         return False
-    return holder is not None and holder.life != "gone"
+    return holder is not None and holder.life == "alive"
 
 
 def _exit(noted: Mapping[str, Any]) -> Exit:

@@ -139,7 +139,7 @@ def test_rows_are_never_sent_again_from_a_file_that_was_changed(org, slice_, ope
     one.write_bytes(other.read_bytes())
     other.write_bytes(b"")
     jobs = len(org.jobs())
-    with pytest.raises(RunFolderError, match=r"not what was staged|cannot be read"):
+    with pytest.raises(RunFolderError, match=r"not what was staged|cannot be read|is damaged"):
         slice_.upload(operation=operation)
     assert len(org.jobs()) == jobs
 
@@ -206,6 +206,21 @@ def test_a_row_that_is_not_there_after_the_last_round_is_unprocessed(org, slice_
     slice_.upload(rounds=Rounds(most=0))
     books = slice_.books(after=org.count(OBJECT))
     assert (books.unprocessed, books.unknown, books.verdict) == (ROWS, 0, "incomplete")
+
+
+@pytest.mark.parametrize("operation", ["upsert", "insert"])
+def test_what_was_left_without_a_round_is_sent_again_once_there_are_more(org, slice_, operation):
+    keys, slice_.operation = slice_.stage(ROWS), operation
+    org.faults.add("lock-rows", object=OBJECT, rows=5)
+    org.faults.add("drop-result", path="successful")
+    slice_.upload(rounds=Rounds(most=0))
+    books = slice_.books(after=org.count(OBJECT))
+    left = {"upsert": ("does not balance", 5, 1), "insert": ("complete with exceptions", 5, 0)}
+    assert (books.verdict, books.failed, books.unknown) == left[operation]
+    assert due(slice_.ledger, Rounds(most=0)) == []
+    slice_.upload()
+    assert rounds_of(slice_) == [(0, ROWS), (1, 6 if operation == "upsert" else 5)]
+    balanced(slice_, org, keys)
 
 
 def test_a_lookup_that_was_changed_does_not_balance(org, slice_):

@@ -48,6 +48,18 @@ def test_of_another_machine_it_is_said_that_nothing_can_be_seen(tmp_path: Path) 
     assert "process 4 on worker-7" in found.detail
 
 
+def test_a_claim_that_a_process_on_another_machine_left_behind_is_not_taken_for_work(tmp_path: Path) -> None:
+    elsewhere = Holder("worker-7", "worker-7 x", 4, "9", "")
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger._db.execute(
+            "UPDATE claim SET host = ?, place = ?, pid = ?, begun = ?, since = ?",
+            tuple(vars(elsewhere).values()),
+        )
+    found = note(tmp_path, process=vars(elsewhere))
+    assert (found.state, found.exit) == ("started", Exit.INTERRUPTED)
+    assert "cannot be seen from here" in found.detail
+
+
 def test_a_slice_that_a_process_holds_is_at_work_whoever_wrote_its_status_last(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger.claimed():
         assert note(tmp_path, state="failed", exit=1, process=ended_process()).state == "at work"

@@ -283,6 +283,14 @@ class SalesforceBulkLoader:
         """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``."""
         return tuple(self._fetch(job_id, kind) for kind in KINDS)
 
+    def fetch_again(self, job_id: str) -> tuple[ResultFile, ...]:
+        """The three result files once more, because one is gone or is not what Salesforce returned.
+
+        Raises:
+            NotFoundError: Salesforce does not keep them.
+        """
+        return self.fetch_results(job_id)
+
     def _fetch(self, job_id: str, kind: Kind) -> ResultFile:
         path = self._logs / f"{self.sobject}_{job_id}_{kind}.csv"
         part = path.with_name(path.name + ".part")

@@ -127,6 +127,17 @@ class SalesforceCollectionsLoader(SalesforceBulkLoader):
             for kind, path in paths.items()
         )
 
+    def fetch_again(self, job_id: str) -> tuple[ResultFile, ...]:
+        """Nobody has the answers but the files themselves, so a changed one must not be taken for them.
+
+        Raises:
+            NotFoundError: always.
+        """
+        raise NotFoundError(
+            f"Salesforce does not keep what it answered to {job_id}, which was a composite call.",
+            "Restore the files from a backup.",
+        )
+
     def _path(self, job_id: str, kind: Kind) -> Path:
         return self._logs / f"{self.sobject}_{job_id}_{kind}.csv"
 
