@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ora2sf.batches import count_results
 from ora2sf.errors import LedgerError, NotFoundError, ParameterError, Paused, TargetError
 from ora2sf.identify import sendable
 from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Result
@@ -291,12 +290,12 @@ class LedgerJournal(Journal):
         )
 
     def fetched(self, end: JobEnd) -> None:  # noqa: D102
-        results = []
-        for file in end.files:
-            count = count_results(file.path)
-            results.append(
-                Result(self._attempt, file.kind, file.path.name, count.rows, count.created, file.sha256)
+        results = [
+            Result(
+                self._attempt, file.kind, file.path.name, file.count.rows, file.count.created, file.sha256
             )
+            for file in end.files
+        ]
         rows = self._ledger.batch(self._batch).rows if self._sent is None else self._sent
         self._ledger.fetched(self._attempt, results, _refusal(end, results, rows))
 

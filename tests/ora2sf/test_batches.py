@@ -16,14 +16,13 @@ from ora2sf.batches import (
     BatchWriter,
     PlainText,
     RejectedFile,
-    ResultCount,
-    count_results,
     encode,
     plain_size,
     read_batch,
     without_rows,
 )
 from ora2sf.convert import Rejected
+from ora2sf.counting import ResultCount, count_results
 from ora2sf.errors import RunFolderError
 from ora2sf.ledger import Batch
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import requests
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 from isal.igzip_lib import IsalError
 from urllib3.exceptions import HTTPError
 
 from ora2sf.batches import PlainText
+from ora2sf.counting import ResultCount, ResultCounter
 from ora2sf.errors import (
     JobTimeout,
     NotFoundError,
@@ -50,13 +51,14 @@ _BROKEN: tuple[type[Exception], ...] = (
     requests.RequestException,
     HTTPError,
     EOFError,
+    igzip.BadGzipFile,
     cast(type[Exception], isal_zlib.error),
 )
 _FIRST_LOOK = 0.1
 _LOOKS = 10  # a pause is a tenth of the time that a job has taken
 _NEWEST = 5
 _BLOCK = 1 << 20
-_PACKED_BLOCK = 1 << 15  # about a tenth of what it unpacks to
+_PLAIN_BLOCK = 1 << 18  # what stays near the processor while it is hashed, counted and written
 _LISTEN = 0.5
 _GRACE = 20.0  # seconds that an interrupted run waits for its threads: less than the 30 that Kubernetes gives
 _UPLOAD_TRIES = 3
@@ -70,6 +72,7 @@ class ResultFile:
     kind: Kind
     path: Path
     sha256: str
+    count: ResultCount
 
 
 @dataclass(frozen=True)
@@ -288,17 +291,18 @@ class SalesforceBulkLoader:
         part = path.with_name(path.name + ".part")
         address = f"/jobs/ingest/{job_id}/{_RESULT_PATHS[kind]}"
         try:
-            digest = self._client.retrying(_FETCH_TRIES)(self._download, address, part)
+            digest, count = self._client.retrying(_FETCH_TRIES)(self._download, address, part)
             part.replace(path)
         except OSError as error:
             raise RunFolderError(
                 f"The {kind} results of job {job_id} cannot be saved in {self._logs}: {error.strerror or error}.",
                 "Check the disk and the permissions of the run's folder, then run again with the same run_id.",
             ) from None
-        return ResultFile(kind, path, digest)
+        return ResultFile(kind, path, digest, count)
 
-    def _download(self, address: str, part: Path) -> str:
-        digest = hashlib.sha256()
+    def _download(self, address: str, part: Path) -> tuple[str, ResultCount]:
+        """Saves an answer, and counts its rows while they are at hand."""
+        digest, counter = hashlib.sha256(), ResultCounter()
         with (
             self._client.send("GET", address, headers=_RESULTS, stream=True) as answer,
             part.open("wb") as file,
@@ -307,7 +311,9 @@ class SalesforceBulkLoader:
                 for block in _plain(answer):
                     self._may_go_on()
                     digest.update(block)
+                    counter.add(block)
                     file.write(block)
+                count = counter.finish()
             except _BROKEN as error:
                 raise TryAgain(
                     f"The answer to GET {address} broke off: {type(error).__name__}.",
@@ -315,7 +321,7 @@ class SalesforceBulkLoader:
                 ) from None
             file.flush()
             os.fsync(file.fileno())
-        return digest.hexdigest()
+        return digest.hexdigest(), count
 
     # whole files
 
@@ -461,8 +467,10 @@ class SalesforceBulkLoader:
             return  # an Open job commits nothing and ends by itself after 24 hours
 
 
-def _plain(answer: requests.Response) -> Iterator[bytes]:
+def _plain(answer: requests.Response) -> Iterator[bytes | memoryview]:
     """The body of a streamed answer, unpacked; ``requests`` would hold the lock of all threads for most of that.
+
+    A block is good until the next one is asked for: all of them have the same place in memory.
 
     Raises:
         EOFError: a packed body ends too early.
@@ -470,11 +478,12 @@ def _plain(answer: requests.Response) -> Iterator[bytes]:
     if answer.headers.get("Content-Encoding", "") != "gzip":
         yield from answer.iter_content(_BLOCK)
         return
-    unzip = isal_zlib.decompressobj(wbits=31)
-    while block := answer.raw.read(_PACKED_BLOCK, decode_content=False):
-        if plain := unzip.decompress(block):
-            yield plain
-    if not unzip.eof:
+    block, begun = memoryview(bytearray(_PLAIN_BLOCK)), False
+    with igzip.IGzipFile(fileobj=answer.raw) as unzip:
+        while size := unzip.readinto(block):
+            begun = True
+            yield block[:size]
+    if not begun:
         raise EOFError
 
 
