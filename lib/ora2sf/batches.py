@@ -13,9 +13,7 @@ import csv
 import hashlib
 import io
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 

@@ -291,9 +291,7 @@ class LedgerJournal(Journal):
 
     def fetched(self, end: JobEnd) -> None:  # noqa: D102
         results = [
-            Result(
-                self._attempt, file.kind, file.path.name, file.count.rows, file.count.created, file.sha256
-            )
+            Result(self._attempt, file.kind, file.path.name, file.count.rows, file.count.created, file.sha256)
             for file in end.files
         ]
         rows = self._ledger.batch(self._batch).rows if self._sent is None else self._sent

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from ora2sf.ledger import Ledger
 from ora2sf.rounds import Rounds
@@ -53,19 +54,16 @@ class Points:
 
     def watch(self) -> None:
         """From now on every call and every write to a ledger reaches its points."""
-        points, request, transaction = self, requests.Session.request, Ledger._transaction
+        points, send, transaction = self, HTTPAdapter.send, Ledger._transaction
 
-        def watched_request(session: Any, method: str, url: str, **given: Any) -> Any:
-            path = re.sub(
-                "/750[0-9A-Za-z]{15}",
-                "/{job}",
-                urlsplit(url).path.partition("/v66.0")[2] or urlsplit(url).path,
-            )
-            name = f"{method.upper()} {path}"
-            if hasattr(given.get("data"), "read"):
-                given["data"] = _WatchedBody(given["data"], lambda: points.reached(f"inside {name}"))
+        def watched_send(adapter: HTTPAdapter, request: requests.PreparedRequest, **given: Any) -> Any:
+            url = urlsplit(str(request.url))
+            path = re.sub("/750[0-9A-Za-z]{15}", "/{job}", url.path.partition("/v66.0")[2] or url.path)
+            name = f"{request.method} {path}"
+            if hasattr(request.body, "read"):
+                request.body = _WatchedBody(request.body, lambda: points.reached(f"inside {name}"))  # type: ignore[assignment]
             points.reached(f"before {name}")
-            answer = request(session, method, url, **given)
+            answer = send(adapter, request, **given)
             points.reached(f"after {name}")
             return answer
 
@@ -75,7 +73,7 @@ class Points:
             points.reached(f"before {name}")
             return _WatchedTransaction(transaction(ledger), name, points)
 
-        requests.Session.request = watched_request  # type: ignore[method-assign,assignment]
+        HTTPAdapter.send = watched_send  # type: ignore[method-assign,assignment]
         Ledger._transaction = watched_transaction  # type: ignore[method-assign]
 
 
