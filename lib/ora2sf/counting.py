@@ -137,9 +137,8 @@ class _CreatedCell:
         if not found or not within.any():
             return np.zeros(begins.size, np.bool_), 0
         windows = np.lib.stride_tricks.sliding_window_view(data, width + _FALSE.size)[begins[within]]
-        columns = np.ascontiguousarray(
-            windows.T
-        )  # a row's characters one below the other: compared for all rows at once
+        # a row's characters one below the other: compared for all rows at once
+        columns = np.ascontiguousarray(windows.T)
         same = _same_marks(columns[:width])
         true = same & (columns[width : width + _TRUE.size] == _TRUE).all(axis=0)
         false = same & (columns[width:] == _FALSE).all(axis=0)

@@ -69,7 +69,7 @@ class Points:
 
         def watched_transaction(ledger: Ledger) -> Any:
             caller = sys._getframe(1)
-            name = f"ledger {caller.f_code.co_name} {caller.f_locals.get('state', '')}".strip()
+            name = f"ledger {caller.f_code.co_name} {' '.join(caller.f_locals.get('states', ()))}".strip()
             points.reached(f"before {name}")
             return _WatchedTransaction(transaction(ledger), name, points)
 

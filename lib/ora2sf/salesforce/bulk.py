@@ -111,7 +111,7 @@ class Journal:
         """The job is about to be closed; from here on it may run."""
 
     def closed(self) -> None:
-        """Salesforce has the data and will process it."""
+        """Salesforce has the data and will process it; not told of a job that is at its end when it is first looked at."""
 
     def ended(self, end: JobEnd) -> None:
         """The job reached its end."""
@@ -258,9 +258,19 @@ class SalesforceBulkLoader:
         Raises:
             JobTimeout: it did not end within ``job_timeout``, or the loader was told to stop; the job goes on.
         """
+        return self._wait(job_id, lambda: None)
+
+    def _wait(self, job_id: str, working: Callable[[], None]) -> JobEnd:
+        """See :meth:`wait_for_job`; ``working`` is called unless the first look finds the job at its end."""
         begun = time.monotonic()
-        while True:
+        try:
             info = self.job(job_id)
+        except Ora2sfError:
+            working()
+            raise
+        if info["state"] not in ENDED:
+            working()
+        while True:
             if info["state"] not in get_args(JobState):
                 raise TargetError(
                     f"Job {job_id} is in a state that is not known: {info['state']}.",
@@ -281,24 +291,38 @@ class SalesforceBulkLoader:
                     f"Job {job_id} was left {info['state']} because the run was stopped.",
                     "Run again with the same run_id to follow it.",
                 )
+            info = self.job(job_id)
 
     def fetch_results(self, job_id: str) -> tuple[ResultFile, ...]:
-        """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``."""
-        return tuple(self._fetch(job_id, kind) for kind in KINDS)
+        """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``.
+
+        They get these names when all are on the disk: to wait for it once costs less than after each.
+        """
+        files = tuple(self._fetch(job_id, kind) for kind in KINDS)
+        for file in files:
+            with self._saving(job_id, file.kind), _part(file.path).open("rb") as part:
+                os.fsync(part.fileno())
+        for file in files:
+            with self._saving(job_id, file.kind):
+                _part(file.path).replace(file.path)
+        return files
 
     def _fetch(self, job_id: str, kind: Kind) -> ResultFile:
         path = self._logs / f"{self.sobject}_{job_id}_{kind}.csv"
-        part = path.with_name(path.name + ".part")
         address = f"/jobs/ingest/{job_id}/{_RESULT_PATHS[kind]}"
+        with self._saving(job_id, kind):
+            digest, count = self._client.retrying(_FETCH_TRIES)(self._download, address, _part(path))
+        return ResultFile(kind, path, digest, count)
+
+    @contextmanager
+    def _saving(self, job_id: str, kind: Kind) -> Iterator[None]:
         try:
-            digest, count = self._client.retrying(_FETCH_TRIES)(self._download, address, part)
-            part.replace(path)
+            yield
         except OSError as error:
             raise RunFolderError(
                 f"The {kind} results of job {job_id} cannot be saved in {self._logs}: {error.strerror or error}.",
                 "Check the disk and the permissions of the run's folder, then run again with the same run_id.",
             ) from None
-        return ResultFile(kind, path, digest, count)
 
     def _download(self, address: str, part: Path) -> tuple[str, ResultCount]:
         """Saves an answer, and counts its rows while they are at hand."""
@@ -319,8 +343,6 @@ class SalesforceBulkLoader:
                     f"The answer to GET {address} broke off: {type(error).__name__}.",
                     "Check the network, then run again with the same run_id.",
                 ) from None
-            file.flush()
-            os.fsync(file.fileno())
         return digest.hexdigest(), count
 
     # whole files
@@ -347,8 +369,9 @@ class SalesforceBulkLoader:
         job_id = self._client.retrying(_UPLOAD_TRIES)(self._fill, file, journal, size, sha256)
         journal.closing()
         self.close_job(job_id)
-        journal.closed()
-        return self.follow(job_id, journal)
+        end = self._wait(job_id, journal.closed)  # to record it costs no time while the job works
+        journal.ended(end)
+        return self.collect(end, journal)
 
     def _fill(self, file: Path, journal: Journal, size: int | None, sha256: str | None) -> str:
         """An Open job that holds the file; on any failure the job is given up."""
@@ -465,6 +488,11 @@ class SalesforceBulkLoader:
             self.abort_job(job_id)
         except Ora2sfError:
             return  # an Open job commits nothing and ends by itself after 24 hours
+
+
+def _part(path: Path) -> Path:
+    """The name of a result file that may not be whole."""
+    return path.with_name(path.name + ".part")
 
 
 def _plain(answer: requests.Response) -> Iterator[bytes | memoryview]:
