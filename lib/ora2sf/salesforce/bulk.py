@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import requests
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 from isal.igzip_lib import IsalError
 from urllib3.exceptions import HTTPError
 
@@ -51,14 +51,16 @@ _BROKEN: tuple[type[Exception], ...] = (
     requests.RequestException,
     HTTPError,
     EOFError,
-    igzip.BadGzipFile,
     cast(type[Exception], isal_zlib.error),
 )
 _FIRST_LOOK = 0.1
 _LOOKS = 10  # a pause is a tenth of the time that a job has taken
 _NEWEST = 5
 _BLOCK = 1 << 20
-_PLAIN_BLOCK = 1 << 18  # what stays near the processor while it is hashed, counted and written
+_PLAIN_BLOCK = (
+    1 << 17
+)  # stays near the processor while it is hashed, counted and written; each job in flight has one
+_PACKED_BLOCK = 1 << 15  # about a quarter of what it unpacks to, or less
 _LISTEN = 0.5
 _GRACE = 20.0  # seconds that an interrupted run waits for its threads: less than the 30 that Kubernetes gives
 _UPLOAD_TRIES = 3
@@ -495,23 +497,20 @@ def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _plain(answer: requests.Response) -> Iterator[bytes | memoryview]:
+def _plain(answer: requests.Response) -> Iterator[bytes]:
     """The body of a streamed answer, unpacked; ``requests`` would hold the lock of all threads for most of that.
-
-    A block is good until the next one is asked for: all of them have the same place in memory.
 
     Raises:
         EOFError: a packed body ends too early.
     """
     if answer.headers.get("Content-Encoding", "") != "gzip":
-        yield from answer.iter_content(_BLOCK)
+        yield from answer.iter_content(_PLAIN_BLOCK)
         return
-    block, begun = memoryview(bytearray(_PLAIN_BLOCK)), False
-    with igzip.IGzipFile(fileobj=answer.raw) as unzip:
-        while size := unzip.readinto(block):
-            begun = True
-            yield block[:size]
-    if not begun:
+    unzip = isal_zlib.decompressobj(wbits=31)
+    while block := answer.raw.read(_PACKED_BLOCK, decode_content=False):
+        if plain := unzip.decompress(block):
+            yield plain
+    if not unzip.eof:
         raise EOFError
 
 
