@@ -13,9 +13,7 @@ import csv
 import hashlib
 import io
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
@@ -362,56 +360,6 @@ def plain_size(path: Path) -> int:
     with path.open("rb") as stream:
         stream.seek(-4, os.SEEK_END)
         return int.from_bytes(stream.read(4), "little")
-
-
-@dataclass(frozen=True)
-class ResultCount:
-    """Rows of a result file, and how many of them Salesforce created."""
-
-    rows: int
-    created: int
-
-
-def count_results(path: Path) -> ResultCount:
-    """Counts the rows of a result file in constant memory; an empty file (Salesforce may answer 204) has none.
-
-    Raises:
-        RunFolderError: the file ends within a row.
-    """
-    rows = created = 0
-    with path.open("rb") as stream:
-        records = _records(stream, path)
-        is_created = _created(next(records, b""))
-        for record in records:
-            rows += 1
-            created += is_created(record) is not None
-    return ResultCount(rows, created)
-
-
-def _records(stream: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The records of a CSV file; one goes on over line ends while a quote is open. Blank lines are none."""
-    held = b""
-    for line in stream:
-        if line.count(b'"') & 1 or held:
-            held += line
-            if held.count(b'"') & 1 == 0:
-                yield held
-                held = b""
-        elif len(line) > 2 or line.strip():
-            yield line
-    if held:
-        raise RunFolderError(
-            f"{path} ends within a row: it is damaged.", "Remove it and run again with the same run_id."
-        )
-
-
-def _created(header: bytes) -> Callable[[bytes], object]:
-    """A function that finds ``true`` in a record's cell ``sf__Created``; it finds nothing if there is no such column."""
-    names = next(csv.reader([header.decode()]), [])
-    if "sf__Created" not in names:
-        return lambda _record: None
-    cell = rb'(?:"[^"]*"|[^",]*),'  # an Id: nothing with a quote in it stands before this column
-    return re.compile(cell * names.index("sf__Created") + rb'"?true"?(?:,|\r?\n?\Z)').match
 
 
 class RejectedFile:

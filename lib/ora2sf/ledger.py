@@ -707,14 +707,15 @@ class Ledger:
             db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, claim.now()))
             return attempt
 
-    def move(self, attempt: int, state: State, **values: Any) -> None:
-        """Moves an attempt to a state, together with what is known then (``job_id``, ``job_state``, …).
+    def move(self, attempt: int, *states: State, **values: Any) -> None:
+        """Moves an attempt to a state, or through several, together with what is known then (``job_id``, ``job_state``, …).
 
         Raises:
             LedgerError: :data:`MOVES` does not allow it.
         """
         with self._transaction() as db:
-            self._move(db, attempt, state, values)
+            for state in states:
+                self._move(db, attempt, state, values if state == states[-1] else {})
 
     def _move(self, db: sqlite3.Connection, attempt: int, state: State, values: dict[str, Any]) -> None:
         row = db.execute("SELECT state FROM attempt WHERE id = ?", (attempt,)).fetchone()

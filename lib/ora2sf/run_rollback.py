@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 from ora2sf import rollback
 from ora2sf import upload as upload_step
+from ora2sf.claim import now
 from ora2sf.connections import project_root
 from ora2sf.errors import BalanceError, Paused, TableFileError, TargetError
 from ora2sf.fields import LookupField
@@ -120,7 +120,7 @@ class RollbackRun(Run):
                     tone="warning",
                 )
             rollback.settled_load(self._slice)
-            self.ledger.settle("rollback_begun", _now())
+            self.ledger.settle("rollback_begun", now())
             self._upsert_status("In Progress", None)
             with sigterm_interrupts():
                 return self._delete()
@@ -236,7 +236,7 @@ class RollbackRun(Run):
         return checks
 
     def _rolled_back(self, found: Survey, rows: list[dict[str, Any]], numbers: dict[str, int]) -> Shown:
-        self.ledger.settle("rolled_back", _now())
+        self.ledger.settle("rolled_back", now())
         self._upsert_status(
             "Failed", f"Rolled back: {numbers['gone']} of {numbers['created']} created records were deleted."
         )
@@ -254,7 +254,3 @@ def _config_of(table: str, folder: Path) -> TableConfig | None:
     with suppress(TableFileError):
         return TableConfig.load(table, folder)
     return None
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

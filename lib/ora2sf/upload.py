@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ora2sf.batches import count_results
 from ora2sf.errors import LedgerError, NotFoundError, ParameterError, Paused, TargetError
 from ora2sf.identify import ID, sendable
 from ora2sf.ledger import SETTLED, Attempt, Batch, Ledger, Purpose, Result
@@ -264,28 +263,30 @@ class LedgerJournal(Journal):
         self, ledger: Ledger, batch: int, attempt: int | None = None, *, sent: int | None = None
     ) -> None:
         self._ledger, self._batch, self._sent = ledger, batch, sent
-        self._attempt = attempt or 0
+        self._attempt, self._closed = attempt or 0, attempt is not None
 
     def intended(self) -> None:  # noqa: D102 - see Journal
         self.repeats = self._ledger.may_have_been_sent(self._batch)
-        self._attempt = self._ledger.intend(self._batch)
+        self._attempt, self._closed = self._ledger.intend(self._batch), False
         self.name = f"C{self._batch}-{self._attempt}"
 
     def created(self, job_id: str) -> None:  # noqa: D102
         self._ledger.move(self._attempt, "created", job_id=job_id)
 
-    def uploaded(self) -> None:  # noqa: D102
-        self._ledger.move(self._attempt, "uploaded")
+    def uploaded(self) -> None:
+        """Recorded with ``closing``, which follows at once: until then the job is Open and commits nothing."""
 
     def closing(self) -> None:  # noqa: D102
-        self._ledger.move(self._attempt, "closing")
+        self._ledger.move(self._attempt, "uploaded", "closing")
 
     def closed(self) -> None:  # noqa: D102
         self._ledger.move(self._attempt, "closed")
+        self._closed = True
 
     def ended(self, end: JobEnd) -> None:  # noqa: D102
         self._ledger.move(
             self._attempt,
+            *(() if self._closed else ("closed",)),
             "ended",
             job_state=end.state,
             processed=end.processed,
@@ -294,12 +295,10 @@ class LedgerJournal(Journal):
         )
 
     def fetched(self, end: JobEnd) -> None:  # noqa: D102
-        results = []
-        for file in end.files:
-            count = count_results(file.path)
-            results.append(
-                Result(self._attempt, file.kind, file.path.name, count.rows, count.created, file.sha256)
-            )
+        results = [
+            Result(self._attempt, file.kind, file.path.name, file.count.rows, file.count.created, file.sha256)
+            for file in end.files
+        ]
         rows = self._ledger.batch(self._batch).rows if self._sent is None else self._sent
         self._ledger.fetched(self._attempt, results, _refusal(end, results, rows))
 

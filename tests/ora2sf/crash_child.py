@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from ora2sf.ledger import Ledger
 from ora2sf.rounds import Rounds
@@ -51,31 +52,35 @@ class Points:
                 with self._record.open("a", encoding="utf-8") as file:
                     file.write(json.dumps([name, self._seen[name]]) + "\n")
 
+    def all_reached(self, moment: str, names: list[str]) -> None:
+        """Several points in one place."""
+        for name in names:
+            self.reached(f"{moment} {name}")
+
     def watch(self) -> None:
         """From now on every call and every write to a ledger reaches its points."""
-        points, request, transaction = self, requests.Session.request, Ledger._transaction
+        points, send, transaction = self, HTTPAdapter.send, Ledger._transaction
 
-        def watched_request(session: Any, method: str, url: str, **given: Any) -> Any:
-            path = re.sub(
-                "/750[0-9A-Za-z]{15}",
-                "/{job}",
-                urlsplit(url).path.partition("/v66.0")[2] or urlsplit(url).path,
-            )
-            name = f"{method.upper()} {path}"
-            if hasattr(given.get("data"), "read"):
-                given["data"] = _WatchedBody(given["data"], lambda: points.reached(f"inside {name}"))
+        def watched_send(adapter: HTTPAdapter, request: requests.PreparedRequest, **given: Any) -> Any:
+            url = urlsplit(str(request.url))
+            path = re.sub("/750[0-9A-Za-z]{15}", "/{job}", url.path.partition("/v66.0")[2] or url.path)
+            name = f"{request.method} {path}"
+            if hasattr(request.body, "read"):
+                request.body = _WatchedBody(request.body, lambda: points.reached(f"inside {name}"))  # type: ignore[assignment]
             points.reached(f"before {name}")
-            answer = request(session, method, url, **given)
+            answer = send(adapter, request, **given)
             points.reached(f"after {name}")
             return answer
 
         def watched_transaction(ledger: Ledger) -> Any:
             caller = sys._getframe(1)
-            name = f"ledger {caller.f_code.co_name} {caller.f_locals.get('state', '')}".strip()
-            points.reached(f"before {name}")
-            return _WatchedTransaction(transaction(ledger), name, points)
+            # moves that share a write or not, as the job's end is seen early or late, reach the same points
+            states = caller.f_locals.get("states", ("",))
+            names = [f"ledger {caller.f_code.co_name} {state}".strip() for state in states]
+            points.all_reached("before", names)
+            return _WatchedTransaction(transaction(ledger), names, points)
 
-        requests.Session.request = watched_request  # type: ignore[method-assign,assignment]
+        HTTPAdapter.send = watched_send  # type: ignore[method-assign,assignment]
         Ledger._transaction = watched_transaction  # type: ignore[method-assign]
 
 
@@ -105,16 +110,16 @@ class _WatchedBody:
 
 
 class _WatchedTransaction:
-    def __init__(self, inner: Any, name: str, points: Points) -> None:
-        self._inner, self._name, self._points = inner, name, points
+    def __init__(self, inner: Any, names: list[str], points: Points) -> None:
+        self._inner, self._names, self._points = inner, names, points
 
     def __enter__(self) -> Any:
         return self._inner.__enter__()
 
     def __exit__(self, *error: Any) -> Any:
-        self._points.reached(f"inside {self._name}")
+        self._points.all_reached("inside", self._names)
         found = self._inner.__exit__(*error)
-        self._points.reached(f"after {self._name}")
+        self._points.all_reached("after", self._names)
         return found
 
 

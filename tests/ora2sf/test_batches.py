@@ -16,8 +16,6 @@ from ora2sf.batches import (
     BatchWriter,
     PlainText,
     RejectedFile,
-    ResultCount,
-    count_results,
     encode,
     plain_size,
     read_batch,
@@ -198,40 +196,7 @@ def test_a_damaged_file_is_not_sent_as_whole(tmp_path, change):
     damaged(path)
 
 
-# result and rejected files
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("", ResultCount(0, 0)),
-        ('"sf__Id","sf__Created",Key__c\n', ResultCount(0, 0)),
-        (
-            '"sf__Id","sf__Created",Key__c\n"a","true","1"\n"b","false","x\ny"\n"c","true",""\n',
-            ResultCount(3, 2),
-        ),
-        ('"sf__Id","sf__Error",Key__c\n"","X:""y"", z:--","1"\n', ResultCount(1, 0)),
-        ("Key__c,V__c\n1,\n", ResultCount(1, 0)),
-        ('"sf__Id","sf__Created",K\n\n"a","true","1"\n\r\n', ResultCount(1, 1)),
-        (
-            '"sf__Id","sf__Created",K\n"a","true","1\n""\n,"",""true"",\n2"\n"b","false","true"',
-            ResultCount(2, 1),
-        ),
-        ('"sf__Id",K,"sf__Created"\n"a","true","false"\na,b,true\n"c","","true"\n', ResultCount(3, 2)),
-        ('"sf__Id","sf__Created"\n"a","true"\r\n"b","truer"\r\n', ResultCount(2, 1)),
-    ],
-)
-def test_rows_and_created_records_of_a_result_file_are_counted(tmp_path, text, wanted):
-    path = tmp_path / "r.csv"
-    path.write_text(text, newline="")
-    assert count_results(path) == wanted
-
-
-def test_a_result_file_that_ends_within_a_row_is_refused(tmp_path):
-    path = tmp_path / "r.csv"
-    path.write_text('"sf__Id","sf__Created",K\n"a","true","begun\n')
-    with pytest.raises(RunFolderError, match="ends within a row"):
-        count_results(path)
+# rejected files
 
 
 @settings(deadline=None, max_examples=60)

@@ -353,8 +353,13 @@ def test_results_that_break_off_are_fetched_again(org, loader, make_file, fault)
     assert end.files[0].path.read_text().count("\n") == 301
 
 
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [('"sf__Id","sf__Created",P\n', "9999"), ('"sf__Id","sf__Created",P\n"a","true","be\n', None)],
+    ids=["shorter than announced", "within a row"],
+)
 def test_results_that_break_off_every_time_leave_no_file_under_their_name(
-    org, connect, client, loader, folder
+    org, connect, client, loader, folder, text, length
 ):
     def answer(request, _body):
         if request.path.endswith("token"):
@@ -362,7 +367,7 @@ def test_results_that_break_off_every_time_leave_no_file_under_their_name(
                 request, 200, json.dumps({"access_token": "t", "instance_url": url, "token_type": "Bearer"})
             )
             return
-        reply(request, 200, '"sf__Id","sf__Created",P\n', "text/csv", Content_Length="9999")
+        reply(request, 200, text, "text/csv", **({"Content_Length": length} if length else {}))
         request.close_connection = True
 
     with answering(answer) as url:

@@ -587,7 +587,7 @@ def test_a_slice_is_not_continued_with_another_operation(org, slice_):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("number", range(2, 22, 3))
+@pytest.mark.parametrize("number", range(2, 18, 3))
 def test_an_insert_that_is_killed_at_any_write_of_the_ledger_is_in_the_org_once(org, slice_, number, moment):
     keys = slice_.stage(ROWS, batch_size=15)
     slice_.operation = "insert"

@@ -23,6 +23,7 @@ from isal.igzip_lib import IsalError
 from urllib3.exceptions import HTTPError
 
 from ora2sf.batches import PlainText
+from ora2sf.counting import ResultCount, ResultCounter
 from ora2sf.errors import (
     JobTimeout,
     NotFoundError,
@@ -56,7 +57,10 @@ _FIRST_LOOK = 0.1
 _LOOKS = 10  # a pause is a tenth of the time that a job has taken
 _NEWEST = 5
 _BLOCK = 1 << 20
-_PACKED_BLOCK = 1 << 15  # about a tenth of what it unpacks to
+_PLAIN_BLOCK = (
+    1 << 17
+)  # stays near the processor while it is hashed, counted and written; each job in flight has one
+_PACKED_BLOCK = 1 << 15  # about a quarter of what it unpacks to, or less
 _LISTEN = 0.5
 _GRACE = 20.0  # seconds that an interrupted run waits for its threads: less than the 30 that Kubernetes gives
 _UPLOAD_TRIES = 3
@@ -70,6 +74,7 @@ class ResultFile:
     kind: Kind
     path: Path
     sha256: str
+    count: ResultCount
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Journal:
         """The job is about to be closed; from here on it may run."""
 
     def closed(self) -> None:
-        """Salesforce has the data and will process it."""
+        """Salesforce has the data and will process it; not told of a job that is at its end when it is first looked at."""
 
     def ended(self, end: JobEnd) -> None:
         """The job reached its end."""
@@ -255,9 +260,19 @@ class SalesforceBulkLoader:
         Raises:
             JobTimeout: it did not end within ``job_timeout``, or the loader was told to stop; the job goes on.
         """
+        return self._wait(job_id, lambda: None)
+
+    def _wait(self, job_id: str, working: Callable[[], None]) -> JobEnd:
+        """See :meth:`wait_for_job`; ``working`` is called unless the first look finds the job at its end."""
         begun = time.monotonic()
-        while True:
+        try:
             info = self.job(job_id)
+        except Ora2sfError:
+            working()
+            raise
+        if info["state"] not in ENDED:
+            working()
+        while True:
             if info["state"] not in get_args(JobState):
                 raise TargetError(
                     f"Job {job_id} is in a state that is not known: {info['state']}.",
@@ -278,10 +293,21 @@ class SalesforceBulkLoader:
                     f"Job {job_id} was left {info['state']} because the run was stopped.",
                     "Run again with the same run_id to follow it.",
                 )
+            info = self.job(job_id)
 
     def fetch_results(self, job_id: str) -> tuple[ResultFile, ...]:
-        """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``."""
-        return tuple(self._fetch(job_id, kind) for kind in KINDS)
+        """Streams the three result files of an ended job to ``{object}_{job id}_{kind}.csv``.
+
+        They get these names when all are on the disk: to wait for it once costs less than after each.
+        """
+        files = tuple(self._fetch(job_id, kind) for kind in KINDS)
+        for file in files:
+            with self._saving(job_id, file.kind), _part(file.path).open("rb") as part:
+                os.fsync(part.fileno())
+        for file in files:
+            with self._saving(job_id, file.kind):
+                _part(file.path).replace(file.path)
+        return files
 
     def fetch_again(self, job_id: str) -> tuple[ResultFile, ...]:
         """The three result files once more, because one is gone or is not what Salesforce returned.
@@ -293,20 +319,24 @@ class SalesforceBulkLoader:
 
     def _fetch(self, job_id: str, kind: Kind) -> ResultFile:
         path = self._logs / f"{self.sobject}_{job_id}_{kind}.csv"
-        part = path.with_name(path.name + ".part")
         address = f"/jobs/ingest/{job_id}/{_RESULT_PATHS[kind]}"
+        with self._saving(job_id, kind):
+            digest, count = self._client.retrying(_FETCH_TRIES)(self._download, address, _part(path))
+        return ResultFile(kind, path, digest, count)
+
+    @contextmanager
+    def _saving(self, job_id: str, kind: Kind) -> Iterator[None]:
         try:
-            digest = self._client.retrying(_FETCH_TRIES)(self._download, address, part)
-            part.replace(path)
+            yield
         except OSError as error:
             raise RunFolderError(
                 f"The {kind} results of job {job_id} cannot be saved in {self._logs}: {error.strerror or error}.",
                 "Check the disk and the permissions of the run's folder, then run again with the same run_id.",
             ) from None
-        return ResultFile(kind, path, digest)
 
-    def _download(self, address: str, part: Path) -> str:
-        digest = hashlib.sha256()
+    def _download(self, address: str, part: Path) -> tuple[str, ResultCount]:
+        """Saves an answer, and counts its rows while they are at hand."""
+        digest, counter = hashlib.sha256(), ResultCounter()
         with (
             self._client.send("GET", address, headers=_RESULTS, stream=True) as answer,
             part.open("wb") as file,
@@ -315,15 +345,15 @@ class SalesforceBulkLoader:
                 for block in _plain(answer):
                     self._may_go_on()
                     digest.update(block)
+                    counter.add(block)
                     file.write(block)
+                count = counter.finish()
             except _BROKEN as error:
                 raise TryAgain(
                     f"The answer to GET {address} broke off: {type(error).__name__}.",
                     "Check the network, then run again with the same run_id.",
                 ) from None
-            file.flush()
-            os.fsync(file.fileno())
-        return digest.hexdigest()
+        return digest.hexdigest(), count
 
     # whole files
 
@@ -349,8 +379,9 @@ class SalesforceBulkLoader:
         job_id = self._client.retrying(_UPLOAD_TRIES)(self._fill, file, journal, size, sha256)
         journal.closing()
         self.close_job(job_id)
-        journal.closed()
-        return self.follow(job_id, journal)
+        end = self._wait(job_id, journal.closed)  # to record it costs no time while the job works
+        journal.ended(end)
+        return self.collect(end, journal)
 
     def _fill(self, file: Path, journal: Journal, size: int | None, sha256: str | None) -> str:
         """An Open job that holds the file; on any failure the job is given up."""
@@ -469,6 +500,11 @@ class SalesforceBulkLoader:
             return  # an Open job commits nothing and ends by itself after 24 hours
 
 
+def _part(path: Path) -> Path:
+    """The name of a result file that may not be whole."""
+    return path.with_name(path.name + ".part")
+
+
 def _plain(answer: requests.Response) -> Iterator[bytes]:
     """The body of a streamed answer, unpacked; ``requests`` would hold the lock of all threads for most of that.
 
@@ -476,7 +512,7 @@ def _plain(answer: requests.Response) -> Iterator[bytes]:
         EOFError: a packed body ends too early.
     """
     if answer.headers.get("Content-Encoding", "") != "gzip":
-        yield from answer.iter_content(_BLOCK)
+        yield from answer.iter_content(_PLAIN_BLOCK)
         return
     unzip = isal_zlib.decompressobj(wbits=31)
     while block := answer.raw.read(_PACKED_BLOCK, decode_content=False):

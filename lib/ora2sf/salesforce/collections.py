@@ -21,7 +21,8 @@ from urllib.parse import quote
 
 import polars as pl
 
-from ora2sf.batches import PlainText, count_results
+from ora2sf.batches import PlainText
+from ora2sf.counting import count_results
 from ora2sf.errors import NotFoundError, RunFolderError, TargetError, TargetUnavailable
 from ora2sf.fields import SET_NULL
 from ora2sf.ledger import KINDS, Kind
@@ -107,7 +108,7 @@ class SalesforceCollectionsLoader(SalesforceBulkLoader):
 
     def wait_for_job(self, job_id: str) -> JobEnd:
         """How the calls ended, from the files."""
-        counts = {file.kind: count_results(file.path).rows for file in self.fetch_results(job_id)}
+        counts = {file.kind: file.count.rows for file in self.fetch_results(job_id)}
         return JobEnd(job_id, "JobComplete", counts["success"] + counts["failed"], counts["failed"], "")
 
     def fetch_results(self, job_id: str) -> tuple[ResultFile, ...]:
@@ -123,7 +124,7 @@ class SalesforceCollectionsLoader(SalesforceBulkLoader):
                 "Restore it from a backup.",
             )
         return tuple(
-            ResultFile(kind, path, hashlib.sha256(path.read_bytes()).hexdigest())
+            ResultFile(kind, path, hashlib.sha256(path.read_bytes()).hexdigest(), count_results(path))
             for kind, path in paths.items()
         )
 

@@ -22,6 +22,7 @@ from ora2sf.salesforce.auth import AsSent, Token, TokenSource, TryAgain, retry_a
 
 API_VERSION = "v66.0"
 _POOL = 32
+_HEADERS = dict(requests.utils.default_headers())
 _BLOCK = 1 << 20
 _TRANSIENT = {420, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
@@ -199,15 +200,13 @@ class SalesforceClient:
                 "Run again with the same run_id: it goes on where it stopped.",
             )
 
-    def _once(
-        self, method: str, path: str, *, body: Callable[[], Body] | None, **request: Any
-    ) -> requests.Response:
+    def _once(self, method: str, path: str, **request: Any) -> requests.Response:
         token = self._tokens.current()
-        answer = self._exchange(token, method, path, body, request)
+        answer = self._exchange(token, method, path, **request)
         if answer.status_code == 401:  # expired in either form: one new token, the request once more
             answer.close()
             token = self._tokens.replace(token)
-            answer = self._exchange(token, method, path, body, request)
+            answer = self._exchange(token, method, path, **request)
         self._note_usage(answer.headers)
         if answer.status_code >= 300:
             with _no_leak(method, path, token["instance_url"]):  # a streamed answer is read only now
@@ -215,25 +214,40 @@ class SalesforceClient:
         return answer
 
     def _exchange(
-        self, token: Token, method: str, path: str, body: Callable[[], Body] | None, request: dict[str, Any]
+        self,
+        token: Token,
+        method: str,
+        path: str,
+        *,
+        json: object,
+        body: Callable[[], Body] | None,
+        headers: dict[str, str] | None,
+        params: dict[str, str] | None,
+        stream: bool,
     ) -> requests.Response:
         root = "" if path.startswith("/services") else f"/services/data/{self.api_version}"
-        headers = {"Authorization": f"Bearer {token['access_token']}", **(request.get("headers") or {})}
-        surroundings = self._surroundings(token["instance_url"])
+        url = token["instance_url"] + root + path
+        headers = {**_HEADERS, "Authorization": f"Bearer {token['access_token']}", **(headers or {})}
         data = body() if body else None
         with self._usage_lock:
             self.calls += 1
         with _no_leak(method, path, token["instance_url"]):
             try:
-                return self._session.request(
-                    method,
-                    token["instance_url"] + root + path,
-                    data=data,  # anything with read and a length is streamed
-                    timeout=self._timeout,
-                    auth=AsSent(),
-                    allow_redirects=False,  # they would turn a PUT into a GET
-                    **(surroundings | request | {"headers": headers}),
+                # to the adapter itself: a session's cookies, redirects (a PUT would become a GET) and hooks are not
+                # wanted, and cost more than the call; a body with read and a length is streamed
+                prepared = requests.PreparedRequest()
+                prepared.prepare(
+                    method, url, headers=headers, data=data, json=json, params=params, auth=AsSent()
                 )
+                answer = self._session.get_adapter(url).send(
+                    prepared,
+                    stream=stream,
+                    timeout=self._timeout,
+                    **self._surroundings(token["instance_url"]),
+                )
+                if not stream:
+                    _ = answer.content  # read now: the connection is free for the next call
+                return answer
             finally:
                 if data is not None:
                     data.close()
