@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from ora2sf import planfile
 from ora2sf.campaign import Act, Ended, Stage, Start, carry_out
+from ora2sf.claim import this_process
 from ora2sf.errors import LedgerError, PlanError
 from ora2sf.ledger import Ledger
 from ora2sf.notebooks import GOOD, can_be_resumed, noted, settled
@@ -191,11 +192,17 @@ def run_campaign(
 
 @contextmanager
 def _alone(run: Path) -> Iterator[None]:
-    with (run / planfile.FOLDER / "lock").open("w") as lock:
+    with (run / planfile.FOLDER / planfile.LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerError(
                 f"Another process carries run {run.name} out.", "Wait for it or end it; then run again."
             ) from None
-        yield
+        lock.truncate(0)
+        lock.write(json.dumps(vars(this_process())))  # for those who look at the campaign meanwhile
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)

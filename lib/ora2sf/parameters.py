@@ -117,6 +117,15 @@ class PlanParameters(BaseModel):
     reserve: int = Field(default=10, ge=0, le=90)
 
 
+class CampaignParameters(BaseModel):
+    """Every parameter of ``05_campaign``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    run_id: str
+    outputs: str = "outputs"
+
+
 _PLAN_TEXTS = ("run_id", "tables", "outputs", "oracle_conn_id", "sf_conn_id", "since", "rates_from")
 
 
@@ -133,6 +142,19 @@ def read_plan_parameters(names: Mapping[str, Any]) -> PlanParameters:
         if values[name] is not None or name == "run_id":
             _check_run_id(values[name])
     return _validated(PlanParameters, values)
+
+
+def read_campaign_parameters(names: Mapping[str, Any]) -> CampaignParameters:
+    """The parameters of ``05_campaign`` among the names that the notebook holds.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    given = _given(names, CampaignParameters)
+    _check_kinds(given, CampaignParameters, _PLAN_TEXTS)
+    values = {name: _setting(name, given, None) for name in CampaignParameters.model_fields}
+    _check_run_id(values["run_id"])
+    return _validated(CampaignParameters, values)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:

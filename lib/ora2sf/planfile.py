@@ -12,6 +12,7 @@ from ora2sf.plan import Plan
 
 FOLDER = "campaign"
 NAME = "plan.json"
+LOCK = "lock"
 
 
 def path_of(run: Path) -> Path:

@@ -1116,6 +1116,7 @@ class Run:
                 self._note(
                     _ending(error),
                     error=what,
+                    next_step=error.next_step if isinstance(error, Ora2sfError) else "",
                     exit=exit_of(type(error).__name__),
                     **({"until": error.until} if isinstance(error, Paused) else {}),
                 )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ora2sf import planfile
 from ora2sf.claim import Holder
 from ora2sf.errors import VERDICTS, Exit, RunFolderError
-from ora2sf.ledger import Ledger
+from ora2sf.ledger import looked_at
 
 STATUS = "status.json"
 #: Ways to stop, and what they end a command with.
@@ -62,8 +63,9 @@ def _is_slice(folder: Path) -> bool:
 
 
 def _below(folder: Path) -> Iterator[Path]:
+    campaign = folder / planfile.FOLDER  # its report is not that of a slice
     for depth in ("*", "*/*"):
-        yield from (path for path in folder.glob(depth) if path.is_dir())
+        yield from (path for path in folder.glob(depth) if path.is_dir() and path != campaign)
 
 
 def standings(folder: Path) -> list[Standing]:
@@ -117,9 +119,9 @@ def _somebody_is_at_work(folder: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with Ledger(path) as ledger:
+        with looked_at(path) as ledger:
             holder = ledger.holder()
-    except RunFolderError:  # what is wrong with it is for a notebook to say
+    except (RunFolderError, OSError):  # what is wrong with it is for a notebook to say
         return False
     return holder is not None and holder.life == "alive"
 
