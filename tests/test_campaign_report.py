@@ -16,7 +16,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ora2sf import notebooks, open_campaign, overview, planfile
+from ora2sf import cli, notebooks, open_campaign, overview, planfile
 from ora2sf.campaign_model import CampaignReport, SliceLine
 from ora2sf.claim import this_process, written
 from ora2sf.errors import Exit, RunFolderError
@@ -243,3 +243,34 @@ def test_the_published_schema_is_that_of_the_report() -> None:
 def test_every_key_of_the_report_is_described(place: Place) -> None:
     text = (ROOT / "docs/campaign.md").read_text(encoding="utf-8")
     assert not [name for name in CampaignReport.model_fields if f"`{name}`" not in text]
+
+
+# the command
+
+
+def test_the_command_shows_the_same_and_takes_a_run_id_or_a_folder(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", "c"]) == Exit.CONFIGURATION
+    told = capsys.readouterr().out
+    rows = [line.split() for line in told.splitlines()]
+    assert rows[1][:8] == ["shop", "03_reconcile", "complete", "3", "3", "0", "3", "0"]
+    assert "sale/w003_20250231: failed. No.\nNext step: Do it.\n" in told
+    assert re.search(r"DailyBulkApiBatches +15,000 +1,500 ", told)
+    assert "\n5 slices: 2 complete, 1 failed, 2 waiting. Expected to end 2" in told
+    assert cli.main(["status", str(place.run())]) == Exit.CONFIGURATION
+    assert capsys.readouterr().out.splitlines()[:6] == told.splitlines()[:6]
+    assert cli.main(["status", str(place.run() / "shop")]) == Exit.COMPLETE
+    assert cli.main(["status", "no_such_run"]) == Exit.FAILED
+    assert "no_such_run is not the folder of a slice or of a run" in capsys.readouterr().err
+
+
+def test_the_command_watches_until_nobody_is_at_work(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "campaign/lock").write_text(json.dumps(vars(this_process())))
+    monkeypatch.setattr("time.sleep", lambda _: (run / "campaign/lock").write_text(""))
+    assert cli.main(["status", str(run), "--watch", "5"]) == Exit.CONFIGURATION
+    told = capsys.readouterr().out
+    assert told.count("5 slices:") == 2
+    assert told.count("Carried out by process") == 1

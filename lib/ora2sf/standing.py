@@ -47,9 +47,9 @@ def slices(folder: Path) -> dict[str, Path]:
     Raises:
         RunFolderError: there are none.
     """
-    if _is_slice(folder):
+    if is_slice(folder):
         return {folder.resolve().name: folder}
-    found = {one.relative_to(folder).as_posix(): one for one in sorted(filter(_is_slice, _below(folder)))}
+    found = {one.relative_to(folder).as_posix(): one for one in sorted(filter(is_slice, _below(folder)))}
     if not found:
         raise RunFolderError(
             f"{folder} is not the folder of a slice or of a run.",
@@ -58,7 +58,8 @@ def slices(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _is_slice(folder: Path) -> bool:
+def is_slice(folder: Path) -> bool:
+    """Whether a folder is that of one slice."""
     return any((folder / name).is_file() for name in (STATUS, "ledger.sqlite", "report.json"))
 
 
