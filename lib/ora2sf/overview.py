@@ -174,6 +174,8 @@ def _group(stands: Standing) -> Group:
         return "waiting"
     if stands.state in _PARKED or stands.exit == Exit.PAUSED:
         return "parked"
+    if stands.exit == Exit.TRIAL:
+        return "tried"
     if stands.state == "complete with exceptions":
         return "exceptions"
     return "done" if stands.exit == Exit.COMPLETE else "failed"
@@ -313,7 +315,7 @@ def _text(moment: dt.datetime | None) -> str | None:
 
 
 def _stage(one: SliceLine) -> Stage:
-    if one.group in {"done", "exceptions"}:
+    if one.group in {"done", "exceptions", "tried"} and one.state != "dry run":
         return "done"
     if one.group == "failed":
         return "failed"

@@ -78,6 +78,8 @@ class Parameters(BaseModel):
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
     reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=90)
+    dry_run: bool = False
+    max_rows: int | None = Field(default=None, ge=1)
     small_set: int = Field(default=DEFAULT_SMALL_SET, ge=0, le=MOST_SMALL_SET)
     compare: str = "full"
     compare_rules: str = ", ".join(RULES)
@@ -236,7 +238,12 @@ def _check_kinds(given: Mapping[str, Any], model: type[BaseModel], texts: Collec
             f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
         )
     for name, value in given.items():
-        if value is not None and (not isinstance(value, str | int | float) or isinstance(value, bool)):
+        plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+        if (
+            value is not None
+            and not plain
+            and not (isinstance(value, bool) and known[name].annotation is bool)
+        ):
             raise ParameterError(
                 f"{name} arrived as the {type(value).__name__} {value!r}.",
                 f"Pass it as text: papermill -r {name} …" if name in texts else "Pass a whole number.",

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -40,6 +41,7 @@ from ora2sf.errors import (
     LedgerError,
     NotFoundError,
     Ora2sfError,
+    ParameterError,
     PastError,
     Paused,
     PlanError,
@@ -79,21 +81,32 @@ _TONES: dict[reconcile.Verdict, Tone] = {
     "proven": "good",
     "complete": "good",
     "complete with exceptions": "warning",
+    "trial": "warning",
+    "trial with exceptions": "warning",
     "nothing to do": "warning",
     "incomplete": "warning",
     "all rejected": "bad",
     "does not reconcile": "bad",
     "does not balance": "bad",
 }
+#: A good verdict of the rows that were read → that of a slice of which these are only some.
+_OF_A_TRIAL: dict[reconcile.Verdict, reconcile.Verdict] = {
+    "proven": "trial",
+    "complete": "trial",
+    "complete with exceptions": "trial with exceptions",
+}
+#: What stands where an earlier program recorded nothing.
+_UNSAID = {"max_rows": "all"}
 
 
-def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
+def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any], dry: type[Kind] | None = None) -> Kind:
     """Opens the run that a notebook's parameters name; see :func:`ora2sf.opening.open_run`.
 
     Args:
         kind: what the notebook holds.
         step: the notebook's name.
         names: its ``globals()``: the parameters, and whatever was injected beside them.
+        dry: what it holds in a dry run; None where there is none.
 
     Raises:
         ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
@@ -104,7 +117,12 @@ def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
     """
     root = project_root()
     parameters, config, shown = read_parameters(names, root / "tables")
-    return kind(step, parameters, config, root, shown)
+    if parameters.dry_run and dry is None:
+        raise ParameterError(
+            f"{step} knows no dry_run.", "Leave dry_run out, in the environment (ORA2SF_DRY_RUN), too."
+        )
+    chosen = dry if parameters.dry_run and dry else kind
+    return chosen(step, parameters, config, root, shown)
 
 
 class Run:
@@ -116,7 +134,7 @@ class Run:
         self._parameters_shown, self._root = shown, root
         self.step, self.parameters, self.config = step, parameters, config
         self.run_folder = root / parameters.outputs / parameters.run_id
-        self.portion = self._planned()
+        self.portion = replace(self._planned(), most=parameters.max_rows)
         self.folder = self.run_folder / parameters.table / (parameters.window or "")
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
         _make_folders(self.data, self.logs)
@@ -169,6 +187,8 @@ class Run:
             wanted["window"] = span.model_dump_json()
         if since := self.portion.since:
             wanted["since"] = since.isoformat()
+        if self.step == "01_extract" or p.max_rows:
+            wanted["max_rows"] = p.max_rows or "all"
         if self.step == "01_extract":
             wanted |= {"batch_size": p.batch_size}
             if extracted is None and (frozen := planfile.frozen_hash(self.run_folder)):
@@ -179,7 +199,7 @@ class Run:
                 "Run 01_extract with the same run_id, table and outputs first.",
             )
         for name, value in wanted.items():
-            stands = self.ledger.setting(name)
+            stands = self.ledger.setting(name) or _UNSAID.get(name)
             if extracted is None:
                 self.ledger.record(name, value)
             elif stands != str(value):
@@ -409,7 +429,7 @@ class Run:
             ]
             sentence = (
                 f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected."
-                f"{how}{self._whose_moment(done)}"
+                f"{how}{self._whose_moment(done)}{self._trial_said()}"
             )
             return Shown(sentence, rows, "good" if done.rows_staged else "warning")
 
@@ -420,6 +440,17 @@ class Run:
         if done.consistency == "campaign":
             return f" Read as of the campaign's SCN {self.portion.scn}."
         return f" Not of the campaign's moment: {self.ledger.setting('own_moment')}"
+
+    @property
+    def _whole(self) -> int | None:
+        """Rows of the slice by COUNT if only some of them were read; None if all were."""
+        whole = int(self.ledger.setting("whole_count") or 0)
+        return whole if whole > self._extraction().source_count else None
+
+    def _trial_said(self) -> str:
+        if self._whole is None:
+            return ""
+        return f" A trial: only {self._extraction().source_count:,} of {self._whole:,} rows were read, as max_rows says."
 
     def _refuse_foreign_results(self) -> None:
         """Result files without a ledger are of a run whose books are lost: a second set would be counted twice."""
@@ -686,6 +717,7 @@ class Run:
         """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
         with self._guarded(), self._alone():
             done = self._extraction()
+            self.ledger.forget("dry_run")
             if self.config.status is None:
                 return Shown("The table file keeps no status record.")
             if done.rows_staged:
@@ -955,6 +987,8 @@ class Run:
             if begun
             else ""
         )
+        if self._whole is not None:
+            said += f"\n{self._trial_said().strip()}"
         if books.unsent:
             said += f"\nNot sent: batch {_ranges(books.unsent)} ({books.not_sent:,} rows); 02_upload with start_batch = 1 sends them."
         if due := rounds.due(self.ledger, self._rounds):
@@ -1001,7 +1035,7 @@ class Run:
             p = self.parameters
             given = comparison.Given(
                 self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
-                self._target, self._exact_lookups, whole=self.portion.span is None and self.portion.since is None,
+                self._target, self._exact_lookups, whole=self._whole is None and self.portion.span is None and self.portion.since is None,
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
@@ -1030,7 +1064,9 @@ class Run:
             self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
             verdict = _verdict(books, found)
-            glue("balance", _numbers(books) | {"verdict": verdict})
+            if self._whole is not None:
+                verdict = _OF_A_TRIAL.get(verdict, verdict)
+            glue("balance", _numbers(books) | {"verdict": verdict, "whole": self._whole})
             if found:
                 glue("comparison", found.as_json())
             slice_report.note_verdict(self.ledger, verdict)
@@ -1048,7 +1084,7 @@ class Run:
                     else f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
                 )
             self._close_status(books)
-            self._note(verdict, **_numbers(books))
+            self._note(verdict, **_numbers(books), whole=self._whole)
             where = (
                 f"Report: {self.folder / evidence.HTML}, with the checksums of {len(report.files.entries):,} files\n"
                 f"Result files and rejected rows: {self.logs}"

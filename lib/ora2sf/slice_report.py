@@ -33,6 +33,8 @@ _SENTENCES = {
     "proven": "Every row of the source is in Salesforce: every value was read back and is the same.",
     "deleted": "No record that the source names is in Salesforce any more, as the result files say, and the books balance.",
     "complete with exceptions": "The books balance. Some rows were rejected before upload or refused by Salesforce, each with its reason.",
+    "trial": "Only some rows of the slice were read, as was asked for. These are in Salesforce, as far as was looked; nothing is said of the others.",
+    "trial with exceptions": "Only some rows of the slice were read, as was asked for. Some of these were rejected or refused, each with its reason; nothing is said of the others.",
     "nothing to do": "The source has no rows for this slice.",
     "all rejected": "Every row was rejected before upload; nothing was sent.",
     "incomplete": "Some rows were not sent, or Salesforce did not look at them. Run 02_upload again with the same run_id.",
@@ -195,6 +197,7 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         slice=_slice(ledger, folder),
         verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
+        whole=_whole(ledger, done),
         balance=_balance(found.books),
         comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
@@ -206,6 +209,11 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         invocations=[_invocation(ledger, one, clean) for one in ledger.steps()],
         files=model.Files(rule=evidence.RULE, ledger_sha256=ledger.digest(), entries=entries),
     )
+
+
+def _whole(ledger: Ledger, done: Extraction) -> int | None:
+    whole = int(ledger.setting("whole_count") or 0)
+    return whole if whole > done.source_count else None
 
 
 def _slice(ledger: Ledger, folder: Path) -> model.Slice:
