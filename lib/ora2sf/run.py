@@ -1044,10 +1044,25 @@ class Run:
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
+            self._keep_contradiction(found)
             state = {"compared": now(), "books": self._looked_at["compared"]}
             self._write("comparison.json", {**state, **told, **found.details()})
             self._log("compared", **told)
             return comparison_report.shown(found)
+
+    def _keep_contradiction(self, found: comparison.Found) -> None:
+        """What a comparison found wrong stands until one that sees as much finds nothing."""
+        reach, earlier = list(found.how.reach), self._contradiction()
+        refutes = not earlier or reach >= earlier["reach"]
+        if found.contradicted and refutes:
+            kept = {"mode": found.how.mode, "reach": reach, "made": now()}
+            self.ledger.record("contradiction", json.dumps(kept))
+        elif earlier and refutes:
+            self.ledger.forget("contradiction")
+
+    def _contradiction(self) -> dict[str, Any] | None:
+        noted = self.ledger.setting("contradiction")
+        return dict(json.loads(noted)) if noted else None
 
     def totals(self) -> Shown:
         """COUNT, SUM, MIN and MAX of every number, date and datetime, on both sides."""
@@ -1063,7 +1078,7 @@ class Run:
         with self._guarded(), self._alone():
             self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
-            verdict = _verdict(books, found)
+            verdict = _verdict(books, found, self._contradiction())
             if self._whole is not None:
                 verdict = _OF_A_TRIAL.get(verdict, verdict)
             glue("balance", _numbers(books) | {"verdict": verdict, "whole": self._whole})
@@ -1074,11 +1089,12 @@ class Run:
                 self.folder, self.ledger, slice_report.Result(books, self._failures(), verdict)
             )
             if verdict in {"does not balance", "does not reconcile"}:
-                if verdict == "does not reconcile" and self.ledger.attempts():
+                if self.ledger.attempts():
                     self._update_status("In Progress")
+                wrong = _wrong(books, found, self._contradiction())
                 raise BalanceError(
                     f"The {'books' if verdict == 'does not balance' else 'rows'} of run {self.parameters.run_id}, "
-                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(_wrong(books, found))}.",
+                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(wrong)}.",
                     "Run 02_upload again with the same run_id, then 03_reconcile: rows of unknown outcome are looked up."
                     if books.unknown and rounds.due(self.ledger, self._rounds)
                     else f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
@@ -1246,17 +1262,24 @@ def _or_less() -> Iterator[None]:
         raise TargetError(error.what, step, status=error.status, error_code=error.error_code) from None
 
 
-def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconcile.Verdict:
-    """What the books say, and what the org itself says where it was asked."""
-    if found is None or books.verdict == "does not balance":
+def _verdict(
+    books: reconcile.Balance, found: comparison.Found | None, contradiction: Mapping[str, Any] | None
+) -> reconcile.Verdict:
+    """What the books say, and what the org itself says where it was asked, now or earlier."""
+    if books.verdict == "does not balance":
         return books.verdict
-    if found.contradicted:
+    if contradiction:
         return "does not reconcile"
-    return "proven" if books.verdict == "complete" and found.proven else books.verdict
+    return "proven" if books.verdict == "complete" and found and found.proven else books.verdict
 
 
-def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
+def _wrong(
+    books: reconcile.Balance, found: comparison.Found | None, contradiction: Mapping[str, Any] | None
+) -> list[str]:
     wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
+    if contradiction and not (found and found.contradicted):
+        earlier = f"what compare = {contradiction['mode']} found wrong at {contradiction['made'][:19]} UTC"
+        wrong.append(f"{earlier} still stands, and only the same or more can refute it")
     if found is None:
         return wrong
     unequal = [f"{line.field}: the totals differ" for line in found.lines if line.differs]
