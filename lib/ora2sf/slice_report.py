@@ -16,14 +16,13 @@ from ora2sf import evidence, reconcile, report_page
 from ora2sf import report_model as model
 from ora2sf.batches import PlainText
 from ora2sf.claim import now, this_process
-from ora2sf.connections import known_secrets
-from ora2sf.errors import VERDICTS, BalanceError, ConnectionFieldError, Exit, RunFolderError
+from ora2sf.errors import VERDICTS, BalanceError, Exit, RunFolderError
 from ora2sf.evidence import COMPARISON, HTML, JSON, LEDGER
 from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Invocation, Kind, Ledger
 from ora2sf.meanings import meaning
 from ora2sf.plan import internal_batches
 from ora2sf.provenance import UNKNOWN, commit, versions
-from ora2sf.redaction import Redactor
+from ora2sf.redaction import redactor
 from ora2sf.results import rows_by_attempt
 
 NOT_RECONCILED = "not reconciled"
@@ -56,17 +55,9 @@ class Result:
 
 def note_invocation(ledger: Ledger, invocation: int, parameters: Mapping[str, Any], root: Path) -> None:
     """Records what one opening of a notebook works with; a secret among the parameters is replaced."""
-    clean = _redactor().clean(dict(parameters))
+    clean = redactor().clean(dict(parameters))
     facts = versions() | {"host": this_process().host, "commit": commit(root), "parameters": clean}
     ledger.record(f"invocation {invocation}", json.dumps(facts, ensure_ascii=False))
-
-
-def _redactor() -> Redactor:
-    """Knows every secret in reach; connections that cannot be read keep theirs, and are told of where they are used."""
-    try:
-        return Redactor(known_secrets())
-    except ConnectionFieldError:
-        return Redactor(set())
 
 
 def note_server(ledger: Ledger, **facts: str) -> None:
@@ -187,7 +178,7 @@ def _extraction(ledger: Ledger, folder: Path) -> Extraction:
 
 def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.Evidence]) -> model.Report:
     done, jobs = _extraction(ledger, folder), _jobs(ledger)
-    clean = _redactor().clean
+    clean = redactor().clean
     return model.Report(
         version=1,
         digest="0" * 64,
