@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from ora2sf import (
     reconcile,
     rounds,
     slice_report,
+    webhook,
 )
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
@@ -37,6 +39,7 @@ from ora2sf.convert import shown
 from ora2sf.errors import (
     BalanceError,
     ClaimedError,
+    ConnectionFieldError,
     LedgerError,
     NotFoundError,
     Ora2sfError,
@@ -165,6 +168,7 @@ class Run:
         slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
         self._log("slice_opened", invocation=self._invocation)
+        self._check_webhook()
 
     def _planned(self) -> Portion:
         """What of the table this slice reads: as the run's plan says, or all of it."""
@@ -210,6 +214,7 @@ class Run:
                     f"Use {name} = {stands} to go on, or a new run_id.",
                 )
         self._refuse_what_was_rolled_back()
+        self._refuse_what_was_removed()
         if (
             extracted is not None
             and not self._takes_changes
@@ -233,6 +238,18 @@ class Run:
             raise LedgerError(
                 f"Run {self.parameters.run_id}, table {self.parameters.table} was rolled back ({begun[:19]} UTC): nothing of it is sent again.",
                 "Load the table again with a new run_id.",
+            )
+
+    def _refuse_what_was_removed(self) -> None:
+        """Without its staged data a slice can only be rolled back, which needs the result files alone."""
+        gone = json.loads(self.ledger.setting(evidence.REMOVED) or "{}")
+        if gone and self.step != "90_rollback":
+            p = self.parameters
+            raise LedgerError(
+                f"The staged data of run {p.run_id}, table {p.table} was removed on {gone['at'][:10]}, after the verdict {gone['verdict']}.",
+                "No row can be sent again from here: salesforce/logs names those that failed or were rejected; load them with a new run_id."
+                if self.step == "04_retry"
+                else "Nothing is left to do: report.html has the verdict, and `ora2sf verify` checks what stayed. To load again use a new run_id.",
             )
 
     def _reference(self) -> str:
@@ -1085,7 +1102,7 @@ class Run:
             report = slice_report.write(
                 self.folder, self.ledger, slice_report.Result(books, self._failures(), verdict)
             )
-            self._log_verdict(report, verdict, books)
+            self._tell_verdict(report, verdict, books)
             if verdict in {"does not balance", "does not reconcile"}:
                 if verdict == "does not reconcile" and self.ledger.attempts():
                     self._update_status("In Progress")
@@ -1108,10 +1125,14 @@ class Run:
                 tone=_TONES[verdict],
             )
 
-    def _log_verdict(self, report: Report, verdict: reconcile.Verdict, books: reconcile.Balance) -> None:
+    def _tell_verdict(self, report: Report, verdict: reconcile.Verdict, books: reconcile.Balance) -> None:
         self._log("report_written", files=len(report.files.entries), digest=report.digest)
         told = {"verdict": verdict, "exit": report.verdict.exit, **_in_rows(_numbers(books))}
         self._log("verdict_reached", _LEVELS[_TONES[verdict]], **told)
+        self._tell(
+            "verdict", report.verdict.sentence, verdict=verdict, exit=report.verdict.exit, counts=_numbers(books),
+            report=(self.folder / evidence.HTML).relative_to(self.run_folder.parent).as_posix(),
+        )  # fmt: skip
 
     def _refuse_older_looks(self) -> None:
         """A notebook can stay open while an upload goes on in another one."""
@@ -1180,7 +1201,19 @@ class Run:
         state, code = _ending(error), exit_of(type(error).__name__)
         until = {"until": error.until} if isinstance(error, Paused) else {}
         self._note(state, error=what, exit=code, **until)
-        self._log(_ENDINGS[state], **until, **fault(error), exit=code)
+        why = fault(error)
+        self._log(_ENDINGS[state], **until, **why, exit=code)
+        # a bad verdict was told as such; who stopped the step knows it
+        if not isinstance(error, KeyboardInterrupt | BalanceError):
+            about = "pause" if until else "failure"
+            self._tell(
+                about,
+                f"{self.step}: {state}. {why['meaning']}",
+                exit=code,
+                error=why["error"],
+                code=why["code"],
+                **until,
+            )
 
     def _end_step(self, outcome: str) -> None:
         """Records how a call ended; nothing is recorded where another process has the slice.
@@ -1196,6 +1229,46 @@ class Run:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened (:mod:`ora2sf.events`)."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
                                     "step": self.step, "state": state, "at": now(), "process": vars(this_process()), **details})  # fmt: skip
+
+    # the webhook
+
+    def _check_webhook(self) -> None:
+        """Says at once that nobody would be told, and not only when there is something to tell."""
+        if self.parameters.webhook:
+            try:
+                webhook.address(get_connection(self.parameters.webhook))
+            except ConnectionFieldError as error:
+                self._not_told("opening", webhook.Sent(0, 0.0, type(error).__name__), str(error))
+
+    def _tell(self, about: str, sentence: str, **facts: object) -> None:
+        """Sends a message once for each event; that it does not come through is said and logged, and changes nothing else."""
+        p = self.parameters
+        if p.webhook is None or self._invocation is None:
+            return
+        with suppress(Ora2sfError):
+            known = {
+                "run_id": p.run_id,
+                "table": p.table,
+                "window": p.window,
+                "step": self.step,
+                "object": self.config.object,
+            }
+            told = webhook.message(about, {**known, "sentence": sentence, **facts}, self.ledger.digest())
+            if self.ledger.setting(f"webhook {about}") == told["key"]:
+                return
+            sent = webhook.send(p.webhook, told)
+            if sent.reason:
+                self._not_told(about, sent, sent.reason)
+            else:
+                self.ledger.record(f"webhook {about}", told["key"])
+                self._log("webhook_sent", about=about, tries=sent.tries, seconds=sent.seconds)
+
+    def _not_told(self, about: str, sent: webhook.Sent, why: str) -> None:
+        print(
+            f"Warning: the webhook '{self.parameters.webhook}' was not told of the {about}: {why}",
+            file=sys.stderr,
+        )
+        self._log("webhook_failed", about=about, tries=sent.tries, seconds=sent.seconds, reason=sent.reason)
 
     def _log_move(self, batch: int, attempt: int, state: str, job: str | None) -> None:
         self._log("attempt_moved", batch=batch, attempt=attempt, state=state, job=job)

@@ -243,6 +243,9 @@ class RollbackRun(Run):
         )
         self._note("rolled back", **numbers)
         self._log("rollback_finished", **{f"{name}_rows": number for name, number in numbers.items()})
+        self._tell(
+            "verdict", "What the run created was deleted.", verdict="rolled back", exit=0, counts=numbers
+        )
         clean = not (found.total("there") or found.total("updated") or found.unproven)
         verdict = "rolled back" if clean else "rolled back with exceptions"
         return Shown(f"Verdict: {verdict}.\n{self._said(found)}", rows, "good" if clean else "warning")

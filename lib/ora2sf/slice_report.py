@@ -104,7 +104,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def rebuild(folder: Path) -> model.Report:
-    """Makes the report anew, from the ledger and the files as they are now.
+    """Makes the report anew, from the ledger and the files as they are now; one whose staged data was removed stays as it is.
 
     The books are counted again. The verdict is the one of 03_reconcile, unless something has changed since.
 
@@ -114,8 +114,20 @@ def rebuild(folder: Path) -> model.Report:
     """
     if not (folder / LEDGER).is_file():
         raise RunFolderError(f"{folder} holds no {LEDGER}.", "Name the folder of a slice.")
+    if gone := evidence.removed(folder):
+        return _kept(folder, str(gone["at"]))
     with Ledger(folder / LEDGER) as ledger:
         return write(folder, ledger, _recount(folder, ledger))
+
+
+def _kept(folder: Path, at: str) -> model.Report:
+    found = evidence.report(folder)
+    if found is None:
+        raise RunFolderError(
+            f"{folder / JSON} is gone or was changed, and cannot be made anew: the staged data was removed on {at[:10]}.",
+            "Restore it from a backup.",
+        )
+    return model.Report.model_validate(found)
 
 
 def _recount(folder: Path, ledger: Ledger) -> Result:
