@@ -134,6 +134,13 @@ FIELDS: dict[str, str] = {
 }
 
 
+def listed(event: Event) -> str:
+    """The fields of an event as docs/log.md lists them; those of the books under one name."""
+    books = set(_BOOKS) <= set(event.fields)
+    own = [f"`{name}`" for name in event.fields if not (books and name in _BOOKS)]
+    return ", ".join([*own, *(["the books"] if books else [])])
+
+
 class Log:
     """Appends to the log of one slice; threads share it.
 

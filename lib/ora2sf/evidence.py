@@ -115,6 +115,12 @@ def signed(text: str) -> str:
     return _DIGEST.sub(rf"\g<1>{_digest(text)}\g<3>", text, count=1)
 
 
+def digest_in(text: str) -> str:
+    """The checksum that the text of a ``report.json`` has in it."""
+    found = _DIGEST.search(text)
+    return found[2] if found else ""
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(_DIGEST.sub(rf"\g<1>{_UNSIGNED}\g<3>", text, count=1).encode()).hexdigest()
 

@@ -88,13 +88,14 @@ def write(folder: Path, ledger: Ledger, found: Result) -> model.Report:
             update={"entries": [*entries, evidence.record(folder, folder / HTML)]}
         )
         whole = report.model_copy(update={"files": files})
-        _replace(folder / JSON, evidence.signed(whole.model_dump_json(indent=1) + "\n"))
+        text = evidence.signed(whole.model_dump_json(indent=1) + "\n")
+        _replace(folder / JSON, text)
     except OSError as error:
         raise RunFolderError(
             f"The report in {folder} cannot be written: {error.strerror}.",
             "Free some disk space, or correct the folder's rights; then run `ora2sf report` on it.",
         ) from None
-    return whole
+    return whole.model_copy(update={"digest": evidence.digest_in(text)})
 
 
 def _replace(path: Path, text: str) -> None:
