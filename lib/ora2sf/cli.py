@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ora2sf import cli_campaign
 from ora2sf.errors import Exit, Ora2sfError, TableFileError, worst
+from ora2sf.private import private_files
 from ora2sf.terminal import grid as _grid
 from ora2sf.terminal import number as _number
 from ora2sf.terminal import print_columns as _print_columns
@@ -83,6 +84,19 @@ def _runs_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         parser.add_argument("folder", metavar="RUN", help=cli_campaign.RUN)
         parser.set_defaults(action=action)
+    text = "remove staged data after a proven verdict; hashes, result files, ledger and reports stay"
+    cleanup = commands.add_parser(
+        "cleanup", help=text, description=f"{text[0].upper()}{text[1:]} (docs/security.md)."
+    )
+    cleanup.add_argument("folder", metavar="RUN", help=cli_campaign.RUN)
+    cleanup.add_argument("tables", nargs="*", metavar="TABLE", help="only these tables (default: all)")
+    cleanup.add_argument(
+        "--yes", action="store_true", help="remove it; without this the command only shows what would go"
+    )
+    cleanup.add_argument(
+        "--also-unproven", action="store_true", help="also where the books balance without a proof"
+    )
+    cleanup.set_defaults(action=_cleanup)
 
 
 def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -132,6 +146,7 @@ def _sdl_parser(parser: argparse.ArgumentParser) -> None:
 # status, report, verify
 
 
+@private_files()
 def _report(options: argparse.Namespace) -> int:
     from ora2sf.evidence import HTML
     from ora2sf.slice_report import rebuild
@@ -157,20 +172,52 @@ def _verify(options: argparse.Namespace) -> int:
     found = {name: verify(folder) for name, folder in slices(cli_campaign.folder_of(options.folder)).items()}
     kinds = ("missing", "changed", "extra")
     lines = [
-        (name, f"{one.files:,}", *(str(sum(p == kind for p in one.problems.values())) for kind in kinds))
+        (
+            name,
+            f"{one.files:,}",
+            f"{one.removed:,}",
+            *(str(sum(p == kind for p in one.problems.values())) for kind in kinds),
+        )
         for name, one in found.items()
     ]
-    _print_columns([("slice", "files", *kinds), *lines])
+    _print_columns([("slice", "files", "removed", *kinds), *lines])
     for name, one in found.items():
         for path, problem in one.problems.items():
             print(f"{problem:<8} {name}/{path}")
     bad = sum(bool(one.problems) for one in found.values())
+    if gone := sum(bool(one.removed) for one in found.values()):
+        print(f"Staged data of {_number(gone, 'slice')} was removed after the verdict (ora2sf cleanup).")
     print(
         f"{_number(bad, 'slice')} of {len(found)} differ from their reports."
         if bad
         else "Nothing has changed."
     )
     return Exit.FAILED if bad else Exit.COMPLETE
+
+
+@private_files()
+def _cleanup(options: argparse.Namespace) -> int:
+    from ora2sf.cleanup import clean_run
+
+    found = clean_run(
+        cli_campaign.folder_of(options.folder),
+        options.tables,
+        also_unproven=options.also_unproven,
+        remove=options.yes,
+    )
+    lines = []
+    for one in found:
+        said = one.refusal or (
+            "removed" if one.removed else "would go" if one.files else "nothing is left to remove"
+        )
+        if one.waiting and not one.refusal:
+            said += f"; its keys stay for {', '.join(one.waiting[:3])}{' and others' if len(one.waiting) > 3 else ''}"
+        size = "" if one.refusal else f"{one.bytes / 1e6:,.1f}"
+        lines.append((one.slice, one.verdict, "" if one.refusal else f"{len(one.files):,}", size, said))
+    _print_columns([("slice", "verdict", "files", "MB", ""), *lines])
+    if not options.yes and any(one.files and not one.refusal for one in found):
+        print("Nothing was removed: add --yes.")
+    return Exit.FAILED if any(one.refusal for one in found) else Exit.COMPLETE
 
 
 # tables check, list, show

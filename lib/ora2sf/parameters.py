@@ -48,6 +48,7 @@ _TEXTS = (
     "error_field",
     "reason",
     "confirm",
+    "webhook",
 )
 Model = TypeVar("Model", bound=BaseModel)
 #: What IPython itself keeps among the names of a notebook.
@@ -91,6 +92,7 @@ class Parameters(BaseModel):
     reason: str = ""
     confirm: str = ""
     include_changed: Literal["no", "yes"] = "no"
+    webhook: str | None = None
 
     @property
     def how(self) -> How:
