@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
+    _own_parsers(groups)
     _plan_parser(groups)
     _run_parser(groups)
     tables = groups.add_parser("tables", help="check, list, show and draft table files")
@@ -82,6 +83,36 @@ def _runs_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         parser.add_argument("folder", type=Path, metavar="RUN", help="outputs/<run_id>, or one slice in it")
         parser.set_defaults(action=action)
+
+
+def _own_parsers(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    names = argparse.ArgumentParser(add_help=False)
+    for name, text in (
+        ("oracle_conn_id", "connection of the source (default: oracle_tms)"),
+        ("sf_conn_id", "connection of the org (default: salesforce_api)"),
+    ):
+        names.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+    init = groups.add_parser(
+        "init",
+        parents=[names],
+        help="write connections.toml for your own servers, and check both",
+        description="Asks for the values on a terminal, secrets unseen; elsewhere placeholders are written.",
+    )
+    init.add_argument(
+        "--file", type=Path, metavar="FILE", help="default: connections.toml in the project's folder"
+    )
+    init.add_argument("--force", action="store_true", help="replace the file if there is one")
+    init.add_argument("--no-check", action="store_true", help="do not run the doctor afterwards")
+    init.set_defaults(action=_init)
+    doctor = groups.add_parser(
+        "doctor",
+        parents=[names],
+        help="check this machine, both servers and the table files, each with the fix",
+        description="Writes nothing to either side. The exit code is 0 without a problem, else 6.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs: one list of checks")
+    doctor.add_argument("--tables", nargs="+", default=[], metavar="TABLE", help="only these table files")
+    doctor.set_defaults(action=_doctor)
 
 
 def _plan_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -176,6 +207,58 @@ def _sdl_parser(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="table file to write (default: print it)"
     )
     parser.set_defaults(action=_import_sdl)
+
+
+# init, doctor
+
+
+def _init(options: argparse.Namespace) -> int:
+    from ora2sf.connections_file import write_connections
+
+    ids = _conn_ids(options)
+    path, complete = write_connections(options.file, ids, force=options.force)
+    print(f"{path} written, mode 0600.")
+    if options.no_check or not complete:
+        print(
+            "Then: ora2sf doctor" if complete else "Put the values in place of CHANGE-ME, then: ora2sf doctor"
+        )
+        return Exit.COMPLETE
+    os.environ["ORA2SF_CONNECTIONS"] = str(path)
+    print("ora2sf doctor:\n")
+    return _examined(ids, [], as_json=False)
+
+
+def _conn_ids(options: argparse.Namespace) -> tuple[str, str]:
+    from ora2sf.parameters import read_plan_parameters
+
+    named = {name: getattr(options, name) for name in ("oracle_conn_id", "sf_conn_id")}
+    given = read_plan_parameters({"run_id": "doctor", **named})
+    return given.oracle_conn_id, given.sf_conn_id
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    return _examined(_conn_ids(options), options.tables, as_json=options.json)
+
+
+def _examined(ids: tuple[str, str], tables: Sequence[str], *, as_json: bool) -> int:
+    import json
+    from collections import Counter
+
+    from ora2sf.doctor import Check, examine
+
+    def tell(check: Check) -> None:
+        if not as_json:
+            print(check, flush=True)
+
+    found = examine(*ids, tables, tell)
+    states = Counter(check.state for check in found)
+    if as_json:
+        print(json.dumps([check.as_json() for check in found], indent=2, ensure_ascii=False))
+    else:
+        print(
+            f"\n{_number(len(found), 'check')}: {', '.join(f'{count} {state}' for state, count in states.items())}."
+        )
+    return Exit.CONFIGURATION if states["problem"] else Exit.COMPLETE
 
 
 # status, report, verify

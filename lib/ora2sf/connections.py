@@ -46,6 +46,8 @@ ORACLE_EXTRAS = (
 )  # fmt: skip
 #: The same for Salesforce.
 SALESFORCE_EXTRAS = ("auth", "proxy", "proxy_login", "proxy_password", "ca_file")
+#: What a file that `ora2sf init` wrote holds where a value is still to come.
+PLACEHOLDER = "CHANGE-ME"
 _YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0", ""}
 
 

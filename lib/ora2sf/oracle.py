@@ -276,6 +276,27 @@ def addresses(connection: Connection) -> list[Address]:
     ]
 
 
+def trusted(connection: Connection) -> ssl.SSLContext:
+    """The authorities that a connection by TLS trusts; the driver compares the server's name itself, so this does not.
+
+    Raises:
+        ConnectionFieldError: a file that the connection names is not there, or holds no certificate.
+    """
+    authorities = connection.path("ca_file")
+    context = _trusting(str(authorities), connection) if authorities else ssl.create_default_context()
+    context.check_hostname = False
+    wallet = connection.path("wallet_location", folder=True)
+    if wallet and (wallet / "ewallet.pem").is_file():
+        try:
+            context.load_verify_locations(wallet / "ewallet.pem")
+        except ssl.SSLError:
+            raise ConnectionFieldError(
+                f"{wallet / 'ewallet.pem'} holds no certificate in PEM form.",
+                _TLS["no certificate or crl found"],
+            ) from None
+    return context
+
+
 def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 

@@ -116,6 +116,19 @@ def surroundings(connection: Connection) -> Surroundings:
     return Surroundings(given, str(ca) if ca else True)
 
 
+def way_to(connection: Connection) -> tuple[str | None, str]:
+    """The proxy that calls of a connection go through, if any, and the file of authorities that they trust; both as
+    ``requests`` finds them in connection and environment.
+    """
+    url = connection.base_url()
+    given = surroundings(connection)
+    with requests.Session() as session:
+        found = session.merge_environment_settings(url, given.proxies, None, given.verify, None)
+    proxy = requests.utils.select_proxy(url, found["proxies"])
+    verify = found["verify"]
+    return proxy, verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+
+
 def no_answer(error: requests.RequestException, who: str) -> TargetUnavailable | ConnectionFieldError:
     """The error for a sign-in that got no answer; what ``requests`` says quotes addresses, so only the cause is taken."""
     said = str(error)

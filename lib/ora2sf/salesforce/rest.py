@@ -302,6 +302,14 @@ class SalesforceClient:
         answer: dict[str, Any] = self.read(f"/sobjects/{quote(sobject, safe='')}/describe")
         return answer
 
+    def objects(self) -> dict[str, str]:
+        """The objects that the run-as user sees: API name → label."""
+        return {str(one["name"]): str(one["label"]) for one in self.read("/sobjects")["sobjects"]}
+
+    def versions(self) -> list[str]:
+        """The API versions that the org offers, such as ``v66.0``, oldest first."""
+        return [f"v{one['version']}" for one in self.read("/services/data")]
+
     def count(self, sobject: str) -> int:
         """``SELECT COUNT() FROM`` the object."""
         answer = self.read("/query", {"q": f"SELECT COUNT() FROM {sobject}"})
