@@ -591,7 +591,8 @@ def _default(entries: dict[str, Any]) -> str:
 
 
 def _import_sdl(options: argparse.Namespace) -> int:
-    from ora2sf.draft import Describe, Wanted, draft
+    from ora2sf.draft import Wanted, draft
+    from ora2sf.drafting import Describe
     from ora2sf.sdl import read_mapping
 
     output: Path | None = options.output
@@ -600,7 +601,7 @@ def _import_sdl(options: argparse.Namespace) -> int:
     )
     _check_wanted(wanted)
     mapping = read_mapping(options.file)
-    describe = Describe(options.describe, options.object) if options.describe else None
+    describe = Describe.saved(options.describe, options.object) if options.describe else None
     made = draft(mapping, wanted, describe)
     if output is None:
         print(made.text, end="")
