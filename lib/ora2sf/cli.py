@@ -16,6 +16,7 @@ from ora2sf.errors import Exit, Ora2sfError, TableFileError, worst
 if TYPE_CHECKING:
     from ora2sf.catalog import Catalog
     from ora2sf.draft import Wanted
+    from ora2sf.drafting import Draft
     from ora2sf.fields import AnyField
     from ora2sf.plan import Plan
     from ora2sf.tables import TableConfig
@@ -190,6 +191,40 @@ def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         description="Drafts a table file from a mapping that Data Loader uses for insert, update or upsert.",
     )
     _sdl_parser(sdl)
+    new = commands.add_parser(
+        "new",
+        parents=[folder],
+        help="draft a table file from Oracle's dictionary and an object's describe",
+        description="Drafts a table file from the dictionary of Oracle and the describe of an object. Reads both, writes to neither.",
+    )
+    _new_parser(new)
+
+
+def _new_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="OWNER.TABLE", help='a table or view; OWNER."Table" keeps its case')
+    parser.add_argument("--object", required=True, metavar="X", help="API name of the object")
+    parser.add_argument(
+        "--external-id", default="", metavar="F", help="field that names a record (default: the only one)"
+    )
+    parser.add_argument(
+        "--key",
+        nargs="+",
+        default=[],
+        metavar="COL",
+        help="columns of the external id (default: the primary key)",
+    )
+    parser.add_argument(
+        "--time-zone", default="", metavar="Z", help="of dates with time in the source, such as Asia/Bangkok"
+    )
+    parser.add_argument(
+        "--no-sample", action="store_true", help="do not look at rows: formats of dates in text stay open"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="table file to write (default: print it)"
+    )
+    for name in ("oracle_conn_id", "sf_conn_id"):
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help="name of a connection")
+    parser.set_defaults(action=_new)
 
 
 def _sdl_parser(parser: argparse.ArgumentParser) -> None:
@@ -602,15 +637,35 @@ def _import_sdl(options: argparse.Namespace) -> int:
     _check_wanted(wanted)
     mapping = read_mapping(options.file)
     describe = Describe.saved(options.describe, options.object) if options.describe else None
-    made = draft(mapping, wanted, describe)
+    return _handed_over(draft(mapping, wanted, describe), output)
+
+
+def _handed_over(made: Draft, output: Path | None) -> int:
     if output is None:
         print(made.text, end="")
         return 0
     _write_new(output, made.text)
     left = f'{_number(made.decisions, "thing")} to decide, each marked "decide:"'
     print(f"{output} written: {_number(made.fields, 'field')}, {left}.")
-    print(f"Then: ora2sf tables check {wanted.table}")
+    print(f"Then: ora2sf tables check {output.stem}")
     return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from ora2sf.draft_new import Wished
+    from ora2sf.drafted import drafted
+
+    output: Path | None = options.output
+    wished = Wished(_table_name(output, options), options.external_id, tuple(options.key), options.time_zone)
+    made = drafted(
+        options.source,
+        options.object,
+        wished,
+        _folder(options),
+        _conn_ids(options),
+        sample=not options.no_sample,
+    )
+    return _handed_over(made, output)
 
 
 def _table_name(output: Path | None, options: argparse.Namespace) -> str:
@@ -619,7 +674,9 @@ def _table_name(output: Path | None, options: argparse.Namespace) -> str:
     from ora2sf.tables import TABLE_NAME
 
     if output is None:
-        return re.sub(r"\W", "_", (options.source.rpartition(".")[2] or options.object).lower())[:80]
+        return re.sub(r"\W", "_", (options.source.rpartition(".")[2].strip('"') or options.object).lower())[
+            :80
+        ]
     if output.suffix != ".toml" or not TABLE_NAME.fullmatch(output.stem):
         raise TableFileError(
             f"{output} cannot be a table file.",
