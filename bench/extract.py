@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -353,7 +354,7 @@ def in_stages(name: str, dsn: str, out: str) -> dict[str, Any]:
 
     watch = Stages()
     extract.ThreadPoolExecutor = InLine  # type: ignore[misc,assignment]
-    batches.igzip_threaded = igzip  # type: ignore[assignment]
+    batches.igzip_threaded = SimpleNamespace(open=lambda *given, threads, **named: igzip.open(*given, **named))  # type: ignore[assignment]
     watch.each(oracle.OracleSource, "batches", "driver: decode")
     watch.watch(oracle, "_narrow", "driver's table, narrowed")
     watch.watch(convert.Converter, "convert", "conversion")
