@@ -36,7 +36,7 @@ _PAGE = """\
 {% extends 'lab/index.html.j2' %}
 {% block html_head_css %}<style>
 body.jp-Notebook main { max-width: 76rem; margin: 0 auto; }
-details.code { width: 100%; } details.code > summary { cursor: pointer; color: #5b6770; font-size: 12px; }
+details.code { width: 100%; } details.code > summary { cursor: pointer; color: #5b6770; font: 12px sans-serif; }
 details.code .highlight .c1 { color: #2b6166; } details.code .highlight .o { color: #4a4a4a; }
 </style>{% endblock %}
 {% block input %}

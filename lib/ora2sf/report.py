@@ -92,8 +92,11 @@ def _figure(caption: str, svg: str) -> str:
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows as they are: as objects, because pandas would make floats of whole numbers beside an empty cell."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    """The rows as they are: as objects, because pandas would make floats of whole numbers beside an empty cell.
+
+    A column without any value, such as ``message`` where all went well, is left out.
+    """
+    names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value not in {None, ""}))
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
 

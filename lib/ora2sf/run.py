@@ -529,15 +529,15 @@ class Run:
         """Rejected rows by reason, and values that a stated rule changed."""
         self._extraction()
         rejected, changed = self.ledger.counts("rejected"), self.ledger.counts("changed")
-        rows = [{"what": "rejected row", "field": f, "rule": r, "number": n} for f, r, n in rejected]
-        rows += [{"what": "changed value", "field": f, "rule": r, "number": n} for f, r, n in changed]
+        rows = [{"what": "rejected row", "field": f, "rule": r, "rows": n} for f, r, n in rejected]
+        rows += [{"what": "changed value", "field": f, "rule": r, "values": n} for f, r, n in changed]
         total = sum(n for _, _, n in rejected)
         where = f" Each stands in {self._rejected_path.relative_to(self.folder)}." if total else ""
         return Shown(
             f"{total:,} rows rejected for {len(rejected)} reason(s).{where}",
             rows,
             "warning" if total else "good",
-            bars="number",
+            bars="rows",
         )
 
     def profile(self) -> Shown:
@@ -557,7 +557,7 @@ class Run:
                 }
                 for one in fields
             ]
-            estimated = any("about" in row["distinct"] for row in rows)
+            estimated = any("about" in str(row["distinct"]) for row in rows)
             about = (
                 f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
             )
@@ -1213,10 +1213,10 @@ def _make_folders(*folders: Path) -> None:
         ) from None
 
 
-def _distinct(profile: Mapping[str, Any]) -> str:
-    if profile["distinct"] is None:
-        return ""
-    return f"{'' if profile['distinct_is_exact'] else 'about '}{profile['distinct']:,}"
+def _distinct(profile: Mapping[str, Any]) -> int | str:
+    if profile["distinct"] is None or profile["distinct_is_exact"]:
+        return profile["distinct"] if profile["distinct"] is not None else ""
+    return f"about {profile['distinct']:,}"
 
 
 def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:
