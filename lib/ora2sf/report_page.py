@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ora2sf.errors import Exit
+from ora2sf.report import share
 from ora2sf.report_model import Invocation, Report
-from ora2sf.report_plots import PHASES, flow, jobs_over_time, rates
+from ora2sf.report_plots import flow, jobs_over_time, rates
 
 _JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|:])(?=[A-Za-z0-9])")
 #: Lines of a table that may be long; report.json has all of them.
@@ -28,7 +29,6 @@ def render(report: Report) -> str:
         flow=flow(report.balance),
         rates=rates(report.timings.jobs),
         over_time=jobs_over_time(report.timings.jobs),
-        phases=PHASES,
         kinds=_kinds(report),
         programs=_programs(report.invocations),
         parameters=_parameters(report.invocations),
@@ -57,6 +57,7 @@ def template(name: str) -> Template:
         "size": _size,
         "moment": _moment,
         "soft": _soft,
+        "share": share,
     }
     return pages.get_template(name)
 
