@@ -129,7 +129,7 @@ def settled(conf: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-@task(retries=2)
+@task(retries=2, multiple_outputs=False)
 def settings() -> dict[str, Any]:
     """The parameters of this run: DAG run configuration > Airflow Variable > default."""
     run = get_current_context()["dag_run"]
@@ -207,7 +207,7 @@ def migrate_bulk_api() -> None:
     )  # fmt: skip
     report = NotebookOperator(
         task_id="report", input_nb=notebook("05_campaign"), parameters=given,
-        trigger_rule="all_done_min_one_success", execution_timeout=dt.timedelta(hours=2), **NOTEBOOK,
+        trigger_rule="all_done", execution_timeout=dt.timedelta(hours=2), **NOTEBOOK,
     )  # fmt: skip
     plan >> report
     gates: tuple[Any, Any] = (None, None)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import logging
 import os
 import signal
 import sys
@@ -278,6 +279,8 @@ def main() -> int:
     parser.add_argument("notebook", choices=_WORKS)
     parser.add_argument("parameters", type=json.loads, help="as JSON")
     asked = parser.parse_args()
+    # every notebook of a slice is given all its parameters; names that there are not were refused before
+    logging.getLogger("papermill").addFilter(lambda record: "unknown parameter" not in str(record.msg))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     ended = _done(asked.notebook, asked.parameters)
