@@ -251,6 +251,8 @@ def _check_kinds(given: Mapping[str, Any], model: type[BaseModel], texts: Collec
             f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
         )
     for name, value in given.items():
+        if isinstance(value, bool) and known[name].annotation is bool:
+            continue
         if value is not None and (not isinstance(value, str | int | float) or isinstance(value, bool)):
             raise ParameterError(
                 f"{name} arrived as the {type(value).__name__} {value!r}.",

@@ -229,8 +229,9 @@ def _campaign(work: _Work) -> dict[str, Any]:
 
 
 # the process
+#: Notebook → what is done beside running it.
 
-_WORKS: dict[str, Callable[[_Work], dict[str, Any]]] = {
+KNOWN: dict[str, Callable[[_Work], dict[str, Any]]] = {
     "00_plan": _plan,
     "01_extract": _step,
     "02_upload": _step,
@@ -244,7 +245,7 @@ def _done(notebook: str, given: Mapping[str, Any]) -> Ended:
     try:
         work = _read(notebook, given)
         folder = work.folder
-        return Ended(value=_WORKS[notebook](work))
+        return Ended(value=KNOWN[notebook](work))
     except KeyboardInterrupt:
         return Ended(
             Exit.INTERRUPTED, again=True, why="It was told to end, and goes on from here when it runs again."
@@ -276,7 +277,7 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Does what the command line says; the exit code is that of the line on stdout."""
     parser = argparse.ArgumentParser(prog="python -m ora2sf.worker", description=__doc__)
-    parser.add_argument("notebook", choices=_WORKS)
+    parser.add_argument("notebook", choices=KNOWN)
     parser.add_argument("parameters", type=json.loads, help="as JSON")
     asked = parser.parse_args()
     # every notebook of a slice is given all its parameters; names that there are not were refused before
