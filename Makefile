@@ -33,8 +33,8 @@ servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 lab: $(VENV)/.lab  ## JupyterLab on the demo servers
 	@$(DEMO) with $(BIN)/jupyter lab --ServerApp.root_dir=. --ip=127.0.0.1 $(LAB_OPTIONS) notebooks/01_extract.ipynb
 
-test: $(VENV)/.test  ## all tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.test  ## all tests, side by side; JOBS=1 one after the other
+	@$(BIN)/python -m pytest -n $(or $(JOBS),auto --maxprocesses 8) --dist loadfile --no-loadscope-reorder
 
 test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
 	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s

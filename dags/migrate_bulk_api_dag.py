@@ -63,6 +63,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "max_rounds": ("integer", "times that rows are sent again which failed for a passing reason; default: 3"),
     "max_parents_asked": ("integer", "records of one lookup that Salesforce is asked for; default: 20000"),
     "small_set": ("integer", "staged rows up to which they are sent without a job, 0: never; default: 200"),
+    "max_rows": ("integer", "read at most so many rows of each slice, for a trial; default: all"),
+    "webhook": ("string", "connection of a web address that is told of verdict, pause and failure; default: none"),
     "profile": ("string", "full, or counts; default: full"),
     "keep_source": ("string", "no: the source columns are not kept for 04_retry; default: yes"),
     "compare": ("string", "full, aggregates, counts, or sample(1000); default: full"),

@@ -33,13 +33,14 @@ from airflow.sdk.exceptions import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: The connections of each notebook: parameter → its default.
+#: The connections of each notebook: parameter → its default; empty: only if it is given.
 _SOURCE, _TARGET = {"oracle_conn_id": "oracle_tms"}, {"sf_conn_id": "salesforce_api"}
+_TOLD = {"webhook": ""}
 _CONNECTIONS = {
     "00_plan": _SOURCE | _TARGET,
-    "01_extract": _SOURCE | _TARGET,
-    "02_upload": _TARGET,
-    "03_reconcile": _TARGET,
+    "01_extract": _SOURCE | _TARGET | _TOLD,
+    "02_upload": _TARGET | _TOLD,
+    "03_reconcile": _TARGET | _TOLD,
 }
 #: What of Airflow a notebook may know: which task runs it.
 _CONTEXT = "AIRFLOW_CTX_"
@@ -119,6 +120,8 @@ class NotebookOperator(PapermillOperator):
         }
         for parameter, default in _CONNECTIONS.get(notebook, {}).items():
             conn_id = str(self.parameters.get(parameter) or default)
+            if not conn_id:
+                continue
             try:
                 kept[f"AIRFLOW_CONN_{conn_id.upper()}"] = BaseHook.get_connection(conn_id).as_json()
             except AirflowNotFoundException:

@@ -13,7 +13,7 @@ import pytest
 from ora2sf import worker
 from ora2sf.catalog import read_catalog
 from ora2sf.errors import ParameterError
-from ora2sf.parameters import read_campaign_parameters
+from ora2sf.parameters import read_every_parameter
 from world import ROOT
 
 DAGS = ROOT / "dags"
@@ -62,7 +62,7 @@ def test_every_parameter_of_the_dag_is_one_of_the_library(name: str) -> None:
     if name == "tables":
         del given["table"]
     if name != "freeze":  # of the process that runs 00_plan
-        read_campaign_parameters(given)
+        read_every_parameter(given)
     assert text
     assert f"| `{name}` |" in (ROOT / "docs" / "airflow.md").read_text(encoding="utf-8")
 
@@ -97,4 +97,4 @@ def test_what_a_campaign_cannot_be_given_is_refused_before_anything_begins(
     given: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ParameterError, match=words):
-        read_campaign_parameters({"run_id": "r"} | given)
+        read_every_parameter({"run_id": "r"} | given)

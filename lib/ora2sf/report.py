@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from IPython.core.getipython import get_ipython
 
@@ -18,6 +19,18 @@ from tqdm import tqdm
 Tone = Literal["plain", "good", "warning", "bad"]
 _COLOURS: dict[Tone, str] = {"plain": "#5b6770", "good": "#2e7d32", "warning": "#b26a00", "bad": "#b3261e"}
 _WIDEST = 100
+
+
+class Link(str):
+    """A text that leads somewhere."""
+
+    href: str
+
+    def __new__(cls, text: str, href: str) -> Link:
+        """The text; ``href`` is where it leads, relative to where the notebook is looked at."""
+        made = super().__new__(cls, text)
+        made.href = href
+        return made
 
 
 class Shown:
@@ -50,8 +63,10 @@ class Shown:
         """Text to the left, numbers to the right, whatever the page around it prefers."""
         assert self.table is not None  # asked before
         sides = ["right" if _is_number(self.table[name]) else "left" for name in self.table]
-        head = _row("th", [str(name) for name in self.table], sides)
-        body = "".join(_row("td", map(_cell, line), sides) for line in self.table.itertuples(index=False))
+        head = _row("th", [html.escape(str(name)) for name in self.table], sides)
+        body = "".join(
+            _row("td", map(_cell_html, line), sides) for line in self.table.itertuples(index=False)
+        )
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
@@ -70,13 +85,22 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
 def _row(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
     shown = (
-        f'<{tag} style="text-align:{side}">{html.escape(cell)}</{tag}>'
-        for cell, side in zip(cells, sides, strict=True)
+        f'<{tag} style="text-align:{side}">{cell}</{tag}>' for cell, side in zip(cells, sides, strict=True)
     )
     return f"<tr>{''.join(shown)}</tr>"
 
 
+def _cell_html(value: object) -> str:
+    """A cell, escaped; links lead where they should."""
+    if isinstance(value, list):
+        return " ".join(map(_cell_html, value))
+    text = html.escape(_cell(value))
+    return f'<a href="{html.escape(quote(value.href))}">{text}</a>' if isinstance(value, Link) else text
+
+
 def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_cell, value))
     if isinstance(value, Decimal):
         digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
         return digits.rstrip("0").rstrip(".") if "." in digits else digits

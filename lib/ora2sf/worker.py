@@ -2,7 +2,7 @@
 
 Airflow's tasks are such processes (dags/): they need nothing of Airflow, and Airflow nothing of this library. stderr is for
 people; what the scheduler has to know is the one line of JSON on stdout, :class:`Ended`. The parameters are those that
-:func:`ora2sf.parameters.read_campaign_parameters` knows, and ``window``; the notebook says what of them it uses:
+:func:`ora2sf.parameters.read_every_parameter` knows, and ``window``; the notebook says what of them it uses:
 
 - ``00_plan`` plans the campaign unless it has a frozen plan, freezes the plan if ``freeze`` is given, and tells its slices;
 - ``01_extract``, ``02_upload``, ``03_reconcile`` wait for other slices as the plan says, and tell what the notebook recorded;
@@ -34,7 +34,7 @@ from ora2sf.connections import project_root
 from ora2sf.errors import Exit, Ora2sfError, Paused, PlanError, exit_of, may_pass
 from ora2sf.execution import stages
 from ora2sf.notebooks import GOOD, execute, name_of, noted, reason, settled
-from ora2sf.parameters import PlanParameters, read_campaign_parameters
+from ora2sf.parameters import PlanParameters, read_every_parameter
 from ora2sf.plan import Plan, Slice
 from ora2sf.report import SCRAP
 from ora2sf.standing import standing
@@ -112,7 +112,7 @@ class _Work:
 def _read(notebook: str, given: Mapping[str, Any]) -> _Work:
     named = dict(given)
     freeze, window = named.pop("freeze", None) is not False, named.pop("window", None)
-    plan, of_slices = read_campaign_parameters(named)
+    plan, of_slices = read_every_parameter(named)
     return _Work(notebook, plan, of_slices, window, freeze)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import oracledb
 import pytest
-from place import INSTALLED, LINES, PASSWORD, PRODUCTS, SECRET, Place, connections, say
 
 from fakeforce import serve as serve_org
 from fakeoracle import serve as serve_oracle
 from ora2sf_demo import history, source, targets
 from ora2sf_demo.servers import ORG
+from place import INSTALLED, LINES, PASSWORD, PRODUCTS, SECRET, Place, connections, say
 
 
 def pytest_configure() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from ora2sf.notebooks import GOOD
 from place import (
     DAG,
     INSTALLED,
@@ -34,8 +36,6 @@ from place import (
     say,
     wait,
 )
-
-from ora2sf.notebooks import GOOD
 
 #: Nobody listens there: whoever asks the database fails.
 NO_DATABASE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
