@@ -110,7 +110,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     A column without any value, such as ``message`` where all went well, is left out.
     """
     names = list(
-        dict.fromkeys(name for row in rows for name, value in row.items() if value not in {None, ""})
+        dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
     )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
@@ -160,6 +160,10 @@ def _cell(value: object) -> str:
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
+#: What scrapbook writes and looks for (scrapbook/encoders.py, scrapbook/scraps.py); importing it takes seconds of every kernel.
+SCRAP = "application/scrapbook.scrap.json+json"
+
+
 def glue(name: str, value: Mapping[str, Any]) -> None:
     """Records a small JSON result in the notebook, for programs that read executed notebooks with scrapbook.
 
@@ -169,6 +173,8 @@ def glue(name: str, value: Mapping[str, Any]) -> None:
 
     if get_ipython() is None:
         return
-    import scrapbook  # takes seconds to import, and only the last cell needs it
+    from IPython.display import display
 
-    scrapbook.glue(name, dict(value))
+    scrap = {"name": name, "data": dict(value), "encoder": "json", "version": 1}
+    told = {"scrapbook": {"name": name, "data": True, "display": False}}
+    display({SCRAP: scrap}, metadata=told, raw=True)  # type: ignore[no-untyped-call]
