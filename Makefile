@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.13.9
 CLIENTS := .clients
+# papermill's cloud stores: the notebooks lie on a disk, and importing these takes seconds of every task and of every parse
+NO_STORES := $(foreach name,azure-datalake-store azure-identity azure-storage-blob boto3 gcsfs pygithub,--no-emit-package $(name))
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS)) $(if $(ROWS),--rows $(ROWS))
 # the demo's source has rows that no org takes, which the exit code 3 says; for make the demo has worked
@@ -93,7 +95,7 @@ lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 lock-airflow: $(VENV)/.uv  ## newest versions into dags/requirements.lock
-	@$(BIN)/uv pip compile --quiet --upgrade dags/requirements.txt --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o dags/requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade dags/requirements.txt --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(NO_STORES) -o dags/requirements.lock
 
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
 	@rm -rf .demo .drivers .browser .airflow $(VENV) $(CLIENTS)

@@ -89,7 +89,7 @@ def phases() -> dict[int, list[str]]:
 def name_of_run(dag_run_id: str) -> str:
     """The same name for the same DAG run, so that what is run again goes on; only of letters that may name a folder."""
     clean = re.sub(r"[^A-Za-z0-9_.-]", "", dag_run_id.replace(":", "").replace("+", "."))
-    if clean == dag_run_id and len(clean) <= 80:
+    if clean == dag_run_id and len(clean) <= 80 and clean.strip("."):
         return clean
     return f"{clean[:71]}-{hashlib.sha256(dag_run_id.encode()).hexdigest()[:8]}"
 

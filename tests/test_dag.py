@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,18 +69,76 @@ def test_every_parameter_of_the_dag_is_one_of_the_library(name: str) -> None:
     assert f"| `{name}` |" in (ROOT / "docs" / "airflow.md").read_text(encoding="utf-8")
 
 
-def test_the_phases_that_the_dag_reads_are_those_of_the_table_files() -> None:
+@pytest.fixture(scope="module")
+def dag() -> SimpleNamespace:
+    """The functions of the DAG's file that need nothing of Airflow."""
+    names = {"phases", "name_of_run", "value_of", "settled"}
+    body = [
+        node for node in tree(DAGS / "migrate_bulk_api_dag.py").body if getattr(node, "name", "") in names
+    ]
+    kinds = {"string": str, "integer": int, "boolean": bool}
+    there: dict[str, Any] = {
+        "ROOT": ROOT,
+        "re": re,
+        "hashlib": hashlib,
+        "PARAMETERS": constant("PARAMETERS"),
+        "_KINDS": kinds,
+    }
+    future = ast.parse("from __future__ import annotations").body
+    exec(compile(ast.Module([*future, *body], []), "migrate_bulk_api_dag", "exec"), there)
+    return SimpleNamespace(**{name: there[name] for name in names})
+
+
+def test_the_phases_that_the_dag_reads_are_those_of_the_table_files(dag: SimpleNamespace) -> None:
     found: dict[int, list[str]] = {}
-    source = next(
-        n
-        for n in tree(DAGS / "migrate_bulk_api_dag.py").body
-        if isinstance(n, ast.FunctionDef) and n.name == "phases"
-    )
-    names: dict[str, Any] = {"ROOT": ROOT, "re": re}
-    exec(compile(ast.Module([source], []), "phases", "exec"), names)
     for config in read_catalog(ROOT / "tables").in_order():
         found.setdefault(config.phase, []).append(config.table)
-    assert names["phases"]() == found
+    assert dag.phases() == found
+
+
+def test_a_dag_run_names_its_campaign_always_alike_and_no_other_the_same(dag: SimpleNamespace) -> None:
+    ids = [
+        "manual__2026-11-22T13:59:11.128326+00:00",
+        "manual__2026-11-22T1359:11.128326+00:00",
+        "plain-1.2",
+        "ผ่าน",
+        "..",
+        "x" * 200,
+        "x" * 201,
+    ]
+    names = [dag.name_of_run(one) for one in ids]
+    assert names == [dag.name_of_run(one) for one in ids]
+    assert names[2] == "plain-1.2"
+    assert len(set(names)) == len(ids)
+    for name in names:
+        read_every_parameter({"run_id": name})
+
+
+def test_the_configuration_wins_over_a_variable_and_what_nobody_gave_is_left_out(
+    dag: SimpleNamespace,
+) -> None:
+    variables = {"batch_size": " 300 ", "gzip_upload": "True", "table": "b", "sf_conn_id": "0042"}
+    assert dag.settled({"table": "a", "start_batch": 2, "reserve": None}, variables) == {
+        "table": "a", "batch_size": 300, "start_batch": 2, "gzip_upload": True, "sf_conn_id": "0042"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("conf", "variables", "words"),
+    [
+        ({"tabel": "a"}, {}, "there is no parameter tabel"),
+        ({"batch_size": "300"}, {}, "batch_size of the configuration is the str '300', not of type integer"),
+        ({"batch_size": True}, {}, "batch_size of the configuration is the bool True"),
+        ({"table": 7}, {}, "table of the configuration is the int 7"),
+        ({}, {"reserve": "much"}, "reserve of the Variable is the str 'much'"),
+        ({}, {"gzip_upload": "1"}, "gzip_upload of the Variable is the int 1"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_refused_by_name(
+    dag: SimpleNamespace, conf: dict[str, Any], variables: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        dag.settled(conf, variables)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -288,7 +289,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is at its end anyway, and has only to say so
     print(json.dumps(asdict(ended), ensure_ascii=False))
     if ended.why:
-        print(ended.why, file=sys.stderr)
+        with suppress(BrokenPipeError):  # the scheduler may be gone
+            print(ended.why, file=sys.stderr, flush=True)
     return ended.exit
 
 

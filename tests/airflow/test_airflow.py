@@ -288,7 +288,6 @@ def test_a_killed_worker_is_replaced_and_everything_is_moved_once(cluster: Place
             outputs=str(cluster.outputs),
             batch_size=100,
             max_concurrent_jobs=2,
-            tables="product_price kps_r_email_tenant",
         )
         wait(
             lambda: any(cluster.outputs.glob("*/product_price/salesforce/logs/*_success.csv")),
@@ -321,7 +320,7 @@ def test_a_killed_worker_is_replaced_and_everything_is_moved_once(cluster: Place
         assert airflow.finished(run, 3_000) == "success", troubles(airflow, run)
         say(f"all tables with Celery, one of two workers killed: {time.monotonic() - begun:.0f} s")
         assert airflow.task(run, "phase_1.upload", index_of(airflow, run))["try_number"] > 1
-    check_moved_once(only_run(cluster), org, ["kps_r_email_tenant", "product_price"])
+    check_moved_once(only_run(cluster), org, TABLES)
     check_no_secret(cluster)
 
 
