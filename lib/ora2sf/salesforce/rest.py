@@ -213,7 +213,15 @@ class SalesforceClient:
                 raise self._error(answer, method, path)
         return answer
 
-    def _exchange(
+    def _exchange(self, token: Token, method: str, path: str, **request: Any) -> requests.Response:
+        try:
+            return self._sent(token, method, path, **request)
+        except (
+            requests.RequestException
+        ) as error:  # raised here: a traceback may show the headers that a frame holds
+            raise _no_answer(error, method, path, token["instance_url"]) from None
+
+    def _sent(
         self,
         token: Token,
         method: str,
@@ -231,26 +239,23 @@ class SalesforceClient:
         data = body() if body else None
         with self._usage_lock:
             self.calls += 1
-        with _no_leak(method, path, token["instance_url"]):
-            try:
-                # to the adapter itself: a session's cookies, redirects (a PUT would become a GET) and hooks are not
-                # wanted, and cost more than the call; a body with read and a length is streamed
-                prepared = requests.PreparedRequest()
-                prepared.prepare(
-                    method, url, headers=headers, data=data, json=json, params=params, auth=AsSent()
-                )
-                answer = self._session.get_adapter(url).send(
-                    prepared,
-                    stream=stream,
-                    timeout=self._timeout,
-                    **self._surroundings(token["instance_url"]),
-                )
-                if not stream:
-                    _ = answer.content  # read now: the connection is free for the next call
-                return answer
-            finally:
-                if data is not None:
-                    data.close()
+        try:
+            # to the adapter itself: a session's cookies, redirects (a PUT would become a GET) and hooks are not
+            # wanted, and cost more than the call; a body with read and a length is streamed
+            prepared = requests.PreparedRequest()
+            prepared.prepare(method, url, headers=headers, data=data, json=json, params=params, auth=AsSent())
+            answer = self._session.get_adapter(url).send(
+                prepared,
+                stream=stream,
+                timeout=self._timeout,
+                **self._surroundings(token["instance_url"]),
+            )
+            if not stream:
+                _ = answer.content  # read now: the connection is free for the next call
+            return answer
+        finally:
+            if data is not None:
+                data.close()
 
     def _surroundings(self, url: str) -> dict[str, Any]:
         """Proxy and certificates that the environment names, read once: to read it before each call costs more than the call."""
@@ -398,10 +403,14 @@ def _no_leak(method: str, path: str, host: str) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
-        raise TryAgain(
-            f"No answer from {host} to {method} {path.split('?', maxsplit=1)[0]}: {type(error).__name__}.",
-            "Check the network, then run again with the same run_id: it goes on where it stopped.",
-        ) from None
+        raise _no_answer(error, method, path, host) from None
+
+
+def _no_answer(error: requests.RequestException, method: str, path: str, host: str) -> TryAgain:
+    return TryAgain(
+        f"No answer from {host} to {method} {path.split('?', maxsplit=1)[0]}: {type(error).__name__}.",
+        "Check the network, then run again with the same run_id: it goes on where it stopped.",
+    )
 
 
 def _error_body(answer: requests.Response) -> tuple[str, str]:
