@@ -43,6 +43,7 @@ _ADVICE = {
     "INVALID_SESSION_ID": "Sign-in works but the call is refused: check the run-as user's session policies and API access.",
     "INVALID_AUTH_HEADER": "Sign-in works but the call is refused: check the app's token settings and the run-as user's API access.",
 }
+_ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 _NO_ADVICE = "Look the code up in the REST API Developer Guide, correct, and run again."
 _SEVERAL = "The external id names more than one record: merge them, or make the field unique."
 _MOVED = "The org's address has moved: correct host of the connection, then run again."
@@ -359,6 +360,21 @@ class SalesforceClient:
             if page["done"]:
                 break
             page = self.read(page["nextRecordsUrl"], exact=True)
+
+
+def job_id_in(answer: Mapping[str, Any]) -> str:
+    """The Id of a job that Salesforce answers; files are named after it, so nothing else may come through.
+
+    Raises:
+        TargetError: it is no Id.
+    """
+    found = str(answer.get("id", ""))
+    if not _ID.fullmatch(found):
+        raise TargetError(
+            f"Salesforce answers with a job whose Id is none: {found[:40]!r}.",
+            "Something between here and Salesforce answers in its place: check the proxy.",
+        )
+    return found
 
 
 def soql_text(value: str) -> str:
