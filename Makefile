@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.13.9
 CLIENTS := .clients
+AUDIT  := .audit
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS)) $(if $(ROWS),--rows $(ROWS))
 # the demo's source has rows that no org takes, which the exit code 3 says; for make the demo has worked
@@ -13,7 +14,7 @@ BAD_ROWS := [ $$? -eq 3 ]
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
+.PHONY: audit help demo demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,9 @@ bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in
 bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
 	@$(BIN)/python bench/upload.py
 
+audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
+	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
+
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -77,7 +81,7 @@ lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
-	@rm -rf .demo .drivers $(VENV) $(CLIENTS)
+	@rm -rf .demo .drivers $(VENV) $(CLIENTS) $(AUDIT)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -96,6 +100,11 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.demo
 	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@
+
+$(AUDIT)/.ok: Makefile | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(AUDIT)
+	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python pip-audit==2.10.1
 	@touch $@
 
 $(CLIENTS)/.python: tests/clients/requirements.txt | $(VENV)/.uv
