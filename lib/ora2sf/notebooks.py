@@ -15,7 +15,9 @@ from ora2sf.private import private_files
 from ora2sf.redaction import redactor
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
-GOOD = frozenset({"proven", "complete", "complete with exceptions", "nothing to do"})
+GOOD = frozenset(
+    {"proven", "complete", "complete with exceptions", "nothing to do", "trial", "trial with exceptions"}
+)
 _CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "paused by budget"})
 
 

@@ -13,6 +13,7 @@ from ora2sf.private import private_files
 
 FOLDER = "campaign"
 NAME = "plan.json"
+LOCK = "lock"
 
 
 def path_of(run: Path) -> Path:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -43,6 +44,7 @@ from ora2sf.errors import (
     LedgerError,
     NotFoundError,
     Ora2sfError,
+    ParameterError,
     PastError,
     Paused,
     PlanError,
@@ -61,9 +63,11 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.private import private_files
 from ora2sf.profile import ERROR_PERCENT, Profiler
+from ora2sf.progress import progress
 from ora2sf.redaction import clean_error, redactor
-from ora2sf.report import Shown, Tone, glue, progress
+from ora2sf.report import Shown, Tone, glue
 from ora2sf.report_model import Report
+from ora2sf.report_plots import Picture, flow, jobs_over_time, rates
 from ora2sf.results import is_intact, rows_by_attempt
 from ora2sf.salesforce import (
     BulkQuery,
@@ -86,12 +90,22 @@ _TONES: dict[reconcile.Verdict, Tone] = {
     "proven": "good",
     "complete": "good",
     "complete with exceptions": "warning",
+    "trial": "warning",
+    "trial with exceptions": "warning",
     "nothing to do": "warning",
     "incomplete": "warning",
     "all rejected": "bad",
     "does not reconcile": "bad",
     "does not balance": "bad",
 }
+#: A good verdict of the rows that were read → that of a slice of which these are only some.
+_OF_A_TRIAL: dict[reconcile.Verdict, reconcile.Verdict] = {
+    "proven": "trial",
+    "complete": "trial",
+    "complete with exceptions": "trial with exceptions",
+}
+#: What stands where an earlier program recorded nothing.
+_UNSAID = {"max_rows": "all"}
 _LEVELS: dict[Tone, Level] = {"plain": "info", "good": "info", "warning": "warning", "bad": "error"}
 #: How a step ends early: what status.json says → the event in the log.
 _ENDINGS = {
@@ -101,13 +115,14 @@ _ENDINGS = {
 }
 
 
-def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
+def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any], dry: type[Kind] | None = None) -> Kind:
     """Opens the run that a notebook's parameters name; see :func:`ora2sf.opening.open_run`.
 
     Args:
         kind: what the notebook holds.
         step: the notebook's name.
         names: its ``globals()``: the parameters, and whatever was injected beside them.
+        dry: what it holds in a dry run; None where there is none.
 
     Raises:
         ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
@@ -118,7 +133,12 @@ def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
     """
     root = project_root()
     parameters, config, shown = read_parameters(names, root / "tables")
-    return kind(step, parameters, config, root, shown)
+    if parameters.dry_run and dry is None:
+        raise ParameterError(
+            f"{step} knows no dry_run.", "Leave dry_run out, in the environment (ORA2SF_DRY_RUN), too."
+        )
+    chosen = dry if parameters.dry_run and dry else kind
+    return chosen(step, parameters, config, root, shown)
 
 
 class Run:
@@ -130,7 +150,7 @@ class Run:
         self._parameters_shown, self._root = shown, root
         self.step, self.parameters, self.config = step, parameters, config
         self.run_folder = root / parameters.outputs / parameters.run_id
-        self.portion = self._planned()
+        self.portion = replace(self._planned(), most=parameters.max_rows)
         self.folder = self.run_folder / parameters.table / (parameters.window or "")
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
         with private_files():
@@ -195,6 +215,8 @@ class Run:
             wanted["window"] = span.model_dump_json()
         if since := self.portion.since:
             wanted["since"] = since.isoformat()
+        if self.step == "01_extract" or p.max_rows:
+            wanted["max_rows"] = p.max_rows or "all"
         if self.step == "01_extract":
             wanted |= {"batch_size": p.batch_size}
             if extracted is None and (frozen := planfile.frozen_hash(self.run_folder)):
@@ -205,7 +227,7 @@ class Run:
                 "Run 01_extract with the same run_id, table and outputs first.",
             )
         for name, value in wanted.items():
-            stands = self.ledger.setting(name)
+            stands = self.ledger.setting(name) or _UNSAID.get(name)
             if extracted is None:
                 self.ledger.record(name, value)
             elif stands != str(value):
@@ -279,7 +301,9 @@ class Run:
             )
         chosen = self._in_force()
         rows = [
-            {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
+            {"parameter": name, "value": "–" if chosen[name] in {None, ""} else chosen[name]}
+            for name in chosen
+            if name in self._parameters_shown
         ]
         part = f", window {chosen['window']}" if chosen["window"] else ""
         return Shown(
@@ -454,7 +478,7 @@ class Run:
             ]
             sentence = (
                 f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected."
-                f"{how}{self._whose_moment(done)}"
+                f"{how}{self._whose_moment(done)}{self._trial_said()}"
             )
             return Shown(sentence, rows, "good" if done.rows_staged else "warning")
 
@@ -465,6 +489,17 @@ class Run:
         if done.consistency == "campaign":
             return f" Read as of the campaign's SCN {self.portion.scn}."
         return f" Not of the campaign's moment: {self.ledger.setting('own_moment')}"
+
+    @property
+    def _whole(self) -> int | None:
+        """Rows of the slice by COUNT if only some of them were read; None if all were."""
+        whole = int(self.ledger.setting("whole_count") or 0)
+        return whole if whole > self._extraction().source_count else None
+
+    def _trial_said(self) -> str:
+        if self._whole is None:
+            return ""
+        return f" A trial: only {self._extraction().source_count:,} of {self._whole:,} rows were read, as max_rows says."
 
     def _refuse_foreign_results(self) -> None:
         """Result files without a ledger are of a run whose books are lost: a second set would be counted twice."""
@@ -579,14 +614,15 @@ class Run:
         """Rejected rows by reason, and values that a stated rule changed."""
         self._extraction()
         rejected, changed = self.ledger.counts("rejected"), self.ledger.counts("changed")
-        rows = [{"what": "rejected row", "field": f, "rule": r, "number": n} for f, r, n in rejected]
-        rows += [{"what": "changed value", "field": f, "rule": r, "number": n} for f, r, n in changed]
+        rows = [{"what": "rejected row", "field": f, "rule": r, "rows": n} for f, r, n in rejected]
+        rows += [{"what": "changed value", "field": f, "rule": r, "values": n} for f, r, n in changed]
         total = sum(n for _, _, n in rejected)
         where = f" Each stands in {self._rejected_path.relative_to(self.folder)}." if total else ""
         return Shown(
             f"{total:,} rows rejected for {len(rejected)} reason(s).{where}",
             rows,
             "warning" if total else "good",
+            bars="rows",
         )
 
     def profile(self) -> Shown:
@@ -606,7 +642,7 @@ class Run:
                 }
                 for one in fields
             ]
-            estimated = any("about" in row["distinct"] for row in rows)
+            estimated = any("about" in str(row["distinct"]) for row in rows)
             about = (
                 f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
             )
@@ -618,8 +654,11 @@ class Run:
         data: dict[str, Any] = self._kept().get("data", {})
         if "fields" not in data:
             profiler = self._profiler()
-            for batch in self.ledger.batches():
-                profiler.add(profiler.look(read_batch(self.data / batch.file)))
+            batches = self.ledger.batches()
+            with progress("profile the staged rows", "rows", sum(batch.rows for batch in batches)) as bar:
+                for batch in batches:
+                    profiler.add(profiler.look(read_batch(self.data / batch.file)))
+                    bar.update(batch.rows)
             data = self._profiled(profiler)
             self._keep("data", data)
         return data
@@ -641,18 +680,21 @@ class Run:
                 else "Nothing is known that Salesforce would refuse.",
                 rows,
                 "warning" if found or not all(one.asked for one in lookups) else "good",
+                bars="rows",
             )
 
     def _check_data(self) -> tuple[list[data_check.Finding], list[data_check.Lookup]]:
         done, data = self._extraction(), self._data()
-        lookups = data_check.lookups(
-            self.config,
-            self.client,
-            self.data,
-            self.run_folder,
-            self._exact_lookups,
-            self.parameters.max_parents_asked,
-        )
+        with progress("look up the parents of the staged rows", "parents") as bar:
+            lookups = data_check.lookups(
+                self.config,
+                self.client,
+                self.data,
+                self.run_folder,
+                self._exact_lookups,
+                self.parameters.max_parents_asked,
+                bar.update,
+            )
         found = [
             *data_check.of_rejected(done.rows_read, done.rows_staged, self.ledger.counts("rejected")),
             *data_check.of_values(data["fields"], self._target),
@@ -675,7 +717,8 @@ class Run:
 
     def _repeated(self) -> list[str]:
         """Keys that stand in several slices of this table: which of their rows counted would be left to chance."""
-        found = duplicates_across(key_files(self.run_folder, table=self.config.table))
+        with progress("look for keys that stand in several slices"):
+            found = duplicates_across(key_files(self.run_folder, table=self.config.table))
         if not found.keys:
             return []
         key, files = found.examples[0]
@@ -742,6 +785,7 @@ class Run:
         """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
         with self._guarded(), self._alone():
             done = self._extraction()
+            self.ledger.forget("dry_run")
             if self.config.status is None:
                 return Shown("The table file keeps no status record.")
             if done.rows_staged:
@@ -925,6 +969,7 @@ class Run:
                     failed_rows=end.failed,
                 )
 
+            bar.note = self._in_flight
             try:
                 ends = upload_step.upload(
                     todo, self.ledger, self._loader(), self.data, settled, rounds=again, may_begin=may_begin
@@ -934,6 +979,11 @@ class Run:
                     self._budget.finish()
         self.ledger.record("target_after", self.client.count(self.config.object))
         return ends
+
+    def _in_flight(self) -> str:
+        with suppress(Ora2sfError):  # what cannot be read is told by who works with it
+            return f"{self.ledger.in_flight():,} job(s) in flight"
+        return ""
 
     def jobs(self) -> Shown:
         """One line per batch: its last job, how it ended, its rows; batches of a later round hold rows that were sent again."""
@@ -953,14 +1003,18 @@ class Run:
             for attempt in (last.get(batch.number),)
         ]
         bad = any(row["state"] in {"Failed", "Aborted"} for row in rows)
-        return Shown(f"{len(rows)} batch(es).{self._rounds_said()}", rows, "warning" if bad else "plain")
+        said = f"{len(rows)} batch(es).{self._rounds_said()}" if rows else "No batch is staged."
+        jobs = slice_report.jobs_of(self.ledger)
+        pictures = [one for one in (rates(jobs), jobs_over_time(jobs)) if one]
+        return Shown(said, rows, "warning" if bad else "plain", pictures=pictures)
 
     # 03
 
     def fetch_missing(self) -> Shown:
         """Follows jobs that 02 left running and fetches result files that are not here yet; sends nothing."""
         with self._guarded(), self._alone():
-            lost, followed = self._lost_files(), 0
+            with progress("check the result files"):
+                lost, followed = self._lost_files(), 0
             while open_ones := self._unfinished():
                 # one that has to be sent is left out, and the others are followed again
                 with suppress(Paused):
@@ -968,8 +1022,10 @@ class Run:
                 followed += len(open_ones) - len(self._unfinished())
             if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
-            for attempt in lost:
-                self._fetch_again(self._loader(), attempt)
+            with progress("fetch lost result files", "jobs", len(lost)) as bar:
+                for attempt in lost:
+                    self._fetch_again(self._loader(), attempt)
+                    bar.update()
             self._log("results_fetched", jobs=followed, fetched_again=len(lost))
             if not followed and not lost:
                 return Shown("Every result file is here.", tone="good")
@@ -1000,13 +1056,16 @@ class Run:
         """The books: both sides of every equation."""
         with self._guarded():
             self._looked_at["counted"] = self.ledger.digest()
-            books = self._balance = self._books()
+            with progress("count the rows of every result file"):
+                books = self._balance = self._books()
             self._log("books_counted", verdict=books.verdict, **_in_rows(_numbers(books)))
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
             said = _summary(books, self.config.operation) + self._left_out(books)
-            return Shown(said, rows, _TONES[books.verdict])
+            drawn = flow(slice_report.balance_of(books))
+            picture = Picture("Every row that Oracle counted, and what became of it", drawn)
+            return Shown(said, rows, _TONES[books.verdict], pictures=[picture])
 
     def _left_out(self, books: reconcile.Balance) -> str:
         """Which batches were not sent, and what to do about rows that may still be sent again."""
@@ -1016,6 +1075,8 @@ class Run:
             if begun
             else ""
         )
+        if self._whole is not None:
+            said += f"\n{self._trial_said().strip()}"
         if books.unsent:
             said += f"\nNot sent: batch {_ranges(books.unsent)} ({books.not_sent:,} rows); 02_upload with start_batch = 1 sends them."
         if due := rounds.due(self.ledger, self._rounds):
@@ -1051,10 +1112,12 @@ class Run:
                 f"Salesforce refused {total:,} rows for {found.height} reason(s).",
                 found.to_dicts(),
                 "warning",
+                bars="rows",
             )
 
     def _failures(self) -> pl.DataFrame:
-        return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
+        with progress("read the failed rows"):
+            return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
 
     def compare(self) -> Shown:
         """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
@@ -1062,15 +1125,18 @@ class Run:
             p = self.parameters
             given = comparison.Given(
                 self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
-                self._target, self._exact_lookups, whole=self.portion.span is None and self.portion.since is None,
+                self._target, self._exact_lookups, whole=self._whole is None and self.portion.span is None and self.portion.since is None,
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
             self._looked_at["compared"], begun = self.ledger.digest(), time.monotonic()
-            with progress(f"read back {self.config.object}", "rows") as bar, _or_less():
+            known = self.ledger.setting("target_after") if given.whole and p.how.mode == "full" else None
+            total = int(known) if known else None
+            with progress(f"read back {self.config.object}", "rows", total) as bar, _or_less():
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
+            self._keep_contradiction(found)
             state = {"compared": now(), "books": self._looked_at["compared"]}
             self._write("comparison.json", {**state, **told, **found.details()})
             self._log(
@@ -1079,6 +1145,20 @@ class Run:
                 different_values=found.different_values, proven=found.proven, seconds=_since(begun),
             )  # fmt: skip
             return comparison_report.shown(found)
+
+    def _keep_contradiction(self, found: comparison.Found) -> None:
+        """What a comparison found wrong stands until one that sees as much finds nothing."""
+        reach, earlier = list(found.how.reach), self._contradiction()
+        refutes = not earlier or reach >= earlier["reach"]
+        if found.contradicted and refutes:
+            kept = {"mode": found.how.mode, "reach": reach, "made": now()}
+            self.ledger.record("contradiction", json.dumps(kept))
+        elif earlier and refutes:
+            self.ledger.forget("contradiction")
+
+    def _contradiction(self) -> dict[str, Any] | None:
+        noted = self.ledger.setting("contradiction")
+        return dict(json.loads(noted)) if noted else None
 
     def totals(self) -> Shown:
         """COUNT, SUM, MIN and MAX of every number, date and datetime, on both sides."""
@@ -1094,27 +1174,30 @@ class Run:
         with self._guarded(), self._alone():
             self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
-            verdict = _verdict(books, found)
-            glue("balance", _numbers(books) | {"verdict": verdict})
+            verdict = _verdict(books, found, self._contradiction())
+            if self._whole is not None:
+                verdict = _OF_A_TRIAL.get(verdict, verdict)
+            glue("balance", _numbers(books) | {"verdict": verdict, "whole": self._whole})
             if found:
                 glue("comparison", found.as_json())
             slice_report.note_verdict(self.ledger, verdict)
-            report = slice_report.write(
-                self.folder, self.ledger, slice_report.Result(books, self._failures(), verdict)
-            )
+            result = slice_report.Result(books, self._failures(), verdict)
+            with progress("write the report, with the checksum of every file"):
+                report = slice_report.write(self.folder, self.ledger, result)
             self._tell_verdict(report, verdict, books)
             if verdict in {"does not balance", "does not reconcile"}:
-                if verdict == "does not reconcile" and self.ledger.attempts():
+                if self.ledger.attempts():
                     self._update_status("In Progress")
+                wrong = _wrong(books, found, self._contradiction())
                 raise BalanceError(
                     f"The {'books' if verdict == 'does not balance' else 'rows'} of run {self.parameters.run_id}, "
-                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(_wrong(books, found))}.",
+                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(wrong)}.",
                     "Run 02_upload again with the same run_id, then 03_reconcile: rows of unknown outcome are looked up."
                     if books.unknown and rounds.due(self.ledger, self._rounds)
                     else f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
                 )
             self._close_status(books)
-            self._note(verdict, **_numbers(books))
+            self._note(verdict, **_numbers(books), whole=self._whole)
             where = (
                 f"Report: {self.folder / evidence.HTML}, with the checksums of {len(report.files.entries):,} files\n"
                 f"Result files and rejected rows: {self.logs}"
@@ -1200,7 +1283,8 @@ class Run:
         self._end_step(f"{type(error).__name__}: {what}")
         state, code = _ending(error), exit_of(type(error).__name__)
         until = {"until": error.until} if isinstance(error, Paused) else {}
-        self._note(state, error=what, exit=code, **until)
+        step = error.next_step if isinstance(error, Ora2sfError) else ""
+        self._note(state, error=what, next_step=step, exit=code, **until)
         why = fault(error)
         self._log(_ENDINGS[state], **until, **why, exit=code)
         # a bad verdict was told as such; who stopped the step knows it
@@ -1328,10 +1412,10 @@ def _make_folders(*folders: Path) -> None:
         ) from None
 
 
-def _distinct(profile: Mapping[str, Any]) -> str:
-    if profile["distinct"] is None:
-        return ""
-    return f"{'' if profile['distinct_is_exact'] else 'about '}{profile['distinct']:,}"
+def _distinct(profile: Mapping[str, Any]) -> int | str:
+    if profile["distinct"] is None or profile["distinct_is_exact"]:
+        return profile["distinct"] if profile["distinct"] is not None else ""
+    return f"about {profile['distinct']:,}"
 
 
 def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:
@@ -1355,17 +1439,24 @@ def _or_less() -> Iterator[None]:
         raise TargetError(error.what, step, status=error.status, error_code=error.error_code) from None
 
 
-def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconcile.Verdict:
-    """What the books say, and what the org itself says where it was asked."""
-    if found is None or books.verdict == "does not balance":
+def _verdict(
+    books: reconcile.Balance, found: comparison.Found | None, contradiction: Mapping[str, Any] | None
+) -> reconcile.Verdict:
+    """What the books say, and what the org itself says where it was asked, now or earlier."""
+    if books.verdict == "does not balance":
         return books.verdict
-    if found.contradicted:
+    if contradiction:
         return "does not reconcile"
-    return "proven" if books.verdict == "complete" and found.proven else books.verdict
+    return "proven" if books.verdict == "complete" and found and found.proven else books.verdict
 
 
-def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
+def _wrong(
+    books: reconcile.Balance, found: comparison.Found | None, contradiction: Mapping[str, Any] | None
+) -> list[str]:
     wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
+    if contradiction and not (found and found.contradicted):
+        earlier = f"what compare = {contradiction['mode']} found wrong at {contradiction['made'][:19]} UTC"
+        wrong.append(f"{earlier} still stands, and only the same or more can refute it")
     if found is None:
         return wrong
     unequal = [f"{line.field}: the totals differ" for line in found.lines if line.differs]

@@ -32,6 +32,8 @@ _SENTENCES = {
     "proven": "Every row of the source is in Salesforce: every value was read back and is the same.",
     "deleted": "No record that the source names is in Salesforce any more, as the result files say, and the books balance.",
     "complete with exceptions": "The books balance. Some rows were rejected before upload or refused by Salesforce, each with its reason.",
+    "trial": "Only some rows of the slice were read, as was asked for. These are in Salesforce, as far as was looked; nothing is said of the others.",
+    "trial with exceptions": "Only some rows of the slice were read, as was asked for. Some of these were rejected or refused, each with its reason; nothing is said of the others.",
     "nothing to do": "The source has no rows for this slice.",
     "all rejected": "Every row was rejected before upload; nothing was sent.",
     "incomplete": "Some rows were not sent, or Salesforce did not look at them. Run 02_upload again with the same run_id.",
@@ -190,7 +192,7 @@ def _extraction(ledger: Ledger, folder: Path) -> Extraction:
 
 
 def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.Evidence]) -> model.Report:
-    done, jobs = _extraction(ledger, folder), _jobs(ledger)
+    done, jobs = _extraction(ledger, folder), jobs_of(ledger)
     clean = redactor().clean
     return model.Report(
         version=1,
@@ -199,7 +201,8 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         slice=_slice(ledger, folder),
         verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
-        balance=_balance(found.books),
+        whole=_whole(ledger, done),
+        balance=balance_of(found.books),
         comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
         rejected=_counts(ledger, "rejected"),
@@ -210,6 +213,11 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         invocations=[_invocation(ledger, one, clean) for one in ledger.steps()],
         files=model.Files(rule=evidence.RULE, ledger_sha256=ledger.digest(), entries=entries),
     )
+
+
+def _whole(ledger: Ledger, done: Extraction) -> int | None:
+    whole = int(ledger.setting("whole_count") or 0)
+    return whole if whole > done.source_count else None
 
 
 def _slice(ledger: Ledger, folder: Path) -> model.Slice:
@@ -226,7 +234,8 @@ def _verdict(verdict: str, *, deletes: bool) -> model.Verdict:
     return model.Verdict(verdict=verdict, exit=int(code), sentence=sentence)
 
 
-def _balance(books: reconcile.Balance) -> model.Balance:
+def balance_of(books: reconcile.Balance) -> model.Balance:
+    """The books as the report holds them."""
     names = [name for name in model.Balance.model_fields if name != "equations"]
     equations = [
         model.Equation(name=c.name, left=c.left, right=c.right, holds=c.holds, enforced=c.enforced)
@@ -274,7 +283,8 @@ def _counts(ledger: Ledger, kind: Any) -> list[model.RuleCount]:
 # times
 
 
-def _jobs(ledger: Ledger) -> list[model.Job]:
+def jobs_of(ledger: Ledger) -> list[model.Job]:
+    """Every attempt of the load, by batch, with its times and rows."""
     batches = _batches(ledger)
     times, rows = ledger.times(), rows_by_attempt(ledger)
     return [

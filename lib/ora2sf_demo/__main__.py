@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows",
         type=_at_least_one,
-        help="sales lines in the source (default: no sales history; tables: 20000)",
+        help="sales lines in the source (default: no sales history; tables, with: 20000)",
     )
     parser.set_defaults(lines=0)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(action=_serve)
     command = actions.add_parser("with", help="run a command while the servers are up")
     command.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
-    command.set_defaults(action=lambda a: subprocess.run(a.command, check=False).returncode)
+    command.set_defaults(action=lambda a: subprocess.run(a.command, check=False).returncode, lines=20_000)
     return parser
 
 
