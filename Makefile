@@ -6,6 +6,7 @@ UV     := 0.13.9
 CLIENTS := .clients
 # papermill's cloud stores: the notebooks lie on a disk, and importing these takes seconds of every task and of every parse
 NO_STORES := $(foreach name,azure-datalake-store azure-identity azure-storage-blob boto3 gcsfs pygithub,--no-emit-package $(name))
+AUDIT  := .audit
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS)) $(if $(ROWS),--rows $(ROWS))
 # the demo's source has rows that no org takes, which the exit code 3 says; for make the demo has worked
@@ -17,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format lock lock-airflow clean
+.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in
 bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
 	@$(BIN)/python bench/upload.py
 
+audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
+	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
+
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -98,7 +102,7 @@ lock-airflow: $(VENV)/.uv  ## newest versions into dags/requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade dags/requirements.txt --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(NO_STORES) -o dags/requirements.lock
 
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
-	@rm -rf .demo .drivers .browser .airflow $(VENV) $(CLIENTS)
+	@rm -rf .demo .drivers .browser .airflow $(VENV) $(CLIENTS) $(AUDIT)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -122,6 +126,11 @@ $(VENV)/.test: $(VENV)/.demo
 .airflow/.python: dags/requirements.lock | $(VENV)/.uv
 	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .airflow
 	@$(BIN)/uv pip install --quiet --python .airflow/bin/python --no-deps -r $<
+	@touch $@
+
+$(AUDIT)/.ok: Makefile | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(AUDIT)
+	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python pip-audit==2.10.1
 	@touch $@
 
 $(CLIENTS)/.python: tests/clients/requirements.txt | $(VENV)/.uv

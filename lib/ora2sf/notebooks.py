@@ -12,6 +12,7 @@ from typing import Any
 
 from ora2sf.connections import project_root
 from ora2sf.private import private_files
+from ora2sf.redaction import redactor
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
 GOOD = frozenset(
@@ -83,7 +84,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 130
         except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and the slice ends here
-            print(f"{name}: {reason(error)}", file=sys.stderr)
+            print(redactor().clean(f"{name}: {reason(error)}"), file=sys.stderr)
             return 1
     return 0
 
