@@ -10,10 +10,12 @@ DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PR
 BAD_ROWS := [ $$? -eq 3 ]
 
 # Jupyter refuses the root user, which is who works inside a container, unless it is told
-LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
+LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-root)
+# JupyterLab saves outputs into the notebook that is open, so it works on copies; git never sees them
+LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
+.PHONY: help demo demo-tables simulate servers lab test test-lab test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +32,22 @@ simulate: $(VENV)/.demo  ## a campaign of 480.5 million rows without a row: plan
 servers: $(VENV)/.demo  ## keep the demo servers up for papermill by hand
 	@$(DEMO) serve
 
-lab: $(VENV)/.lab  ## JupyterLab on the demo servers
-	@$(DEMO) with $(BIN)/jupyter lab --ServerApp.root_dir=. --ip=127.0.0.1 $(LAB_OPTIONS) notebooks/01_extract.ipynb
+lab: $(VENV)/.lab $(patsubst notebooks/%,$(LAB)/%,$(wildcard notebooks/*.ipynb))  ## JupyterLab on the demo servers, with copies of the notebooks in lab/; OWN=1: on your own servers
+	@$(if $(OWN),,$(DEMO) with) $(BIN)/jupyter lab --ip=127.0.0.1 --KernelManager.transport_encryption=required $(LAB_OPTIONS) $(LAB)/01_extract.ipynb
 
-test: $(VENV)/.test  ## all tests
-	@$(BIN)/python -m pytest
+$(LAB)/%.ipynb: notebooks/%.ipynb
+	@mkdir -p $(LAB)
+	@[ ! -e $@ ] || mv $@ $(LAB)/$*.$$(date -u +%Y%m%dT%H%M%SZ).ipynb
+	@cp $< $@
+
+test: $(VENV)/.test  ## all tests, side by side; JOBS=1 one after the other
+	@$(BIN)/python -m pytest -n $(or $(JOBS),auto --maxprocesses 8) --dist loadfile --no-loadscope-reorder
+
+test-lab: $(VENV)/.lab $(VENV)/.test .browser/.packages  ## every notebook in JupyterLab, run in headless Chromium; lasts some minutes
+	@$(BIN)/python -m pytest tests/lab -q
+
+screenshots: $(VENV)/.test .browser/.packages  ## docs/images anew, and what is clipped, empty or hard to read in them
+	@$(BIN)/python tests/lab/screenshots.py
 
 test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
 	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s
@@ -77,7 +90,7 @@ lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
-	@rm -rf .demo .drivers $(VENV) $(CLIENTS)
+	@rm -rf .demo .drivers .browser $(VENV) $(CLIENTS)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -107,6 +120,13 @@ $(CLIENTS)/.npm: tests/clients/package.json
 	@mkdir -p $(CLIENTS)
 	@cp tests/clients/package.json $(CLIENTS)
 	@npm install --prefix $(CLIENTS) --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.browser/.packages: tests/lab/requirements.txt | $(VENV)/.uv
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get install -qq -y chromium fonts-thai-tlwg >/dev/null; } || \
+	  echo "Chromium is not installed (Debian: apt install chromium): what needs it is skipped"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .browser -r $<
 	@touch $@
 
 .drivers/.python: tests/drivers/requirements.txt $(VENV)/.uv

@@ -36,6 +36,8 @@ _SECRET_NAME = re.compile(
 )
 _NO_SECRET = re.compile(r"\s*(true|false|yes|no|on|off|none|null|\d{1,5})?\s*", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LONG_ENOUGH = 6  # letters of a part of an address that nobody takes for a word
+_PROXY = re.compile(r"(https?|all)_proxy", re.IGNORECASE)
 _ALLOWED = "Allowed fields: conn_type, description, host, port, schema, login, password, extra."
 #: What ``extra`` may hold for Oracle (docs/connections.md). Names are those of Airflow's provider where it has one
 #: (https://airflow.apache.org/docs/apache-airflow-providers-oracle/stable/connections/oracle.html), else the driver's.
@@ -180,7 +182,11 @@ class Connection(BaseModel):
             if password:
                 yield password
                 yield base64.b64encode(f"{login}:{password}".encode()).decode()  # HTTP Basic
-        yield from _secrets_in(self.extra)
+                yield from _secrets_of_address(password, secret=True)
+        yield from _secrets_of_address(self.host)
+        for text in _secrets_in(self.extra):
+            yield text
+            yield from _secrets_of_address(text, secret=True)
 
 
 def get_connection(conn_id: str) -> Connection:
@@ -238,6 +244,8 @@ def known_secrets() -> set[str]:
     """Every secret of every connection in reach, also in the encodings in which it could show up."""
     found: set[str] = set()
     for variable, value in os.environ.items():
+        if _PROXY.fullmatch(variable):
+            found.update(_secrets_of_address(value if "://" in value else f"http://{value}"))
         if variable.startswith(ENV_PREFIX) and (text := value.strip()):
             try:
                 found.update(_from_environment(variable.removeprefix(ENV_PREFIX), variable, text).secrets())
@@ -260,6 +268,25 @@ def _secrets_in(extra: Mapping[str, Any]) -> Iterator[str]:
             yield from (text for text in _texts_in(value) if not _NO_SECRET.fullmatch(text))
         elif isinstance(value, Mapping):
             yield from _secrets_in(value)
+
+
+def _secrets_of_address(text: str, *, secret: bool = False) -> Iterator[str]:
+    """Of a web address: its password and what its query says; if it is a secret as a whole, path and query, too.
+
+    Error messages quote parts of an address, such as the path alone.
+    """
+    if not _URL.match(text):
+        return
+    try:
+        parts = urlsplit(text)
+        values = [value for _, value in parse_qsl(parts.query)]
+        yield from filter(None, [parts.password, unquote(parts.password or "")])
+    except ValueError:
+        return
+    yield from (value for value in values if len(value) >= _LONG_ENOUGH)
+    if secret and len(parts.path) > _LONG_ENOUGH:
+        yield parts.path
+        yield from (one for one in parts.path.split("/") if len(one) >= 2 * _LONG_ENOUGH)
 
 
 def _parts(name: str) -> str:

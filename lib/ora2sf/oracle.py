@@ -205,7 +205,8 @@ class OracleSource:
             if frame is None:
                 return
             if frame.num_rows():
-                yield _narrow(pa.table(frame), schema)
+                # not pa.table(), which imports pandas to see whether it was given a data frame of its own kind
+                yield _narrow(pa.RecordBatchReader.from_stream(frame).read_all(), schema)
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
