@@ -320,8 +320,6 @@ class _Drafting:
     def _checked(self, entries: list[Entry]) -> list[Entry]:
         """The entries that a run would take; the others as a comment that says why."""
         config = self._config(entries)
-        if config is None:
-            return entries
         columns = {one.alias: replace(one.read, name=one.alias) for one in self._table.columns if one.read}
         lines = preflight.check(config, columns, self._found, self._targets).lines
         wrong = {line.field: "; ".join(line.problems) for line in lines if line.problems}
@@ -332,11 +330,10 @@ class _Drafting:
             for one in entries
         ]
 
-    def _config(self, entries: Sequence[Entry]) -> TableConfig | None:
-        """The draft as a table file, if its key is known."""
+    def _config(self, entries: Sequence[Entry]) -> TableConfig:
+        """The draft as a table file; a key that is still to decide is any column."""
         fields = [{key.name: key.value for key in one.keys} for one in entries if one.keys]
-        if not fields[0]["columns"]:
-            return None
+        fields[0]["columns"] = fields[0]["columns"] or [self._table.columns[0].alias]
         return TableConfig.model_validate(
             {
                 "table": self._wished.table,
