@@ -296,6 +296,8 @@ class _Drafting:
             if key.name == "type" and key.value in _TIMES:
                 yield key._replace(decide="")
                 yield from self._formats(column)
+            elif key == Key("type", "text"):
+                yield key._replace(decide=_of_text(column))
             elif key.name == "length" and column.length > int(str(key.value)):
                 yield key._replace(
                     decide=f'{column.length} in Oracle: longer values are rejected, or cut with on_misfit = "truncate"'
@@ -451,6 +453,17 @@ def _writable(found: Mapping[str, Any]) -> None:
 def _said(entry: Entry) -> str:
     columns = [str(name) for key in entry.keys for name in _columns_in(key)]
     return f"{' + '.join(columns)} to {entry.field}"
+
+
+def _of_text(column: Column) -> str:
+    """What to look at where a column goes to a text."""
+    if column.masks:
+        return f"its texts look like dates, {' or '.join(column.masks)}: a field of type date would know them"
+    return (
+        'a number in Oracle; if it is a code, type = "code" and width = … give leading zeros back'
+        if column.is_number
+        else ""
+    )
 
 
 def _columns_in(key: Key) -> list[object]:

@@ -539,6 +539,13 @@ def test_a_synonym_is_told_with_what_it_stands_for(monkeypatch: pytest.MonkeyPat
     assert "It is a synonym: write TMS.SALES." in caught.value.next_step
 
 
+def test_dates_and_numbers_that_go_to_a_text_are_marked(sales: Table) -> None:
+    texts = [{"name": f"{name}__c", "type": "string", "length": 40} for name in ("Sold_Text", "Sale_No")]
+    text = draft_new(sales, described("Sale__c", *texts), Wished("sales")).text
+    assert "look like dates, YYYY-MM-DD or DD/MM/YYYY" in entry(text, "Sold_Text__c")
+    assert "give leading zeros back" in entry(text, "Sale_No__c")
+
+
 def test_nobody_may_write_is_told_before_a_draft_is_made(sales: Table) -> None:
     with pytest.raises(PreflightError, match="may not create or change"):
         draft_new(sales, described("Sale__c", updateable=False), Wished("sales"))
