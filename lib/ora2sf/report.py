@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,9 +15,11 @@ Tone = Literal["plain", "good", "warning", "bad"]
 #: Seen on white and on black; the mark says the same to who does not see colours.
 _COLOURS: dict[Tone, str] = {"plain": "#7a8791", "good": "#2e8b57", "warning": "#c77700", "bad": "#d1432f"}
 _MARKS: dict[Tone, str] = {"plain": "", "good": "✓ ", "warning": "⚠\ufe0e ", "bad": "✗ "}
-_WIDEST = 100
-#: Characters up to which a cell is never broken: a wide table is moved sideways instead.
-_UNBROKEN = 40
+#: Characters of a cell in a terminal, and in a page, where it can take several lines.
+_WIDEST, _LONGEST = 100, 400
+#: Characters up to which a cell is never broken; what is longer is, at blanks and joints, if the table is too wide for its page.
+_UNBROKEN = 26
+_JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|:])(?=[A-Za-z0-9])")
 _ABOUT = "about "
 
 
@@ -67,7 +70,7 @@ class Shown:
         head = _row("th", [(str(name), "white-space:nowrap;") for name in self.table], sides)
         lines = [
             [
-                (text := _cell(one), share(one, most) if name == self.bars else _form(text))
+                (text := _cell(one, _LONGEST), share(one, most) if name == self.bars else _form(text))
                 for name, one in line.items()
             ]
             for line in self.table.to_dict("records")
@@ -96,7 +99,9 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     A column without any value, such as ``message`` where all went well, is left out.
     """
-    names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value not in {None, ""}))
+    names = list(
+        dict.fromkeys(name for row in rows for name, value in row.items() if value not in {None, ""})
+    )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
 
@@ -111,19 +116,26 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
 
 def _form(text: str) -> str:
-    return "white-space:nowrap;" if len(text) <= _UNBROKEN else "min-width:16em;"
+    if len(text) <= _UNBROKEN:
+        return "white-space:nowrap;"
+    return "min-width:12em;" if " " in text else ""
+
+
+def soft(text: str) -> str:
+    """A text as HTML that may be broken behind the joints of its parts, but not before ``__c``."""
+    return "<wbr>".join(html.escape(part) for part in _JOINTS.split(text))
 
 
 def _row(tag: str, cells: Iterable[tuple[str, str]], sides: Sequence[str]) -> str:
     scope = ' scope="col"' if tag == "th" else ""
     shown = (
-        f'<{tag}{scope} style="text-align:{side};{form}">{html.escape(cell)}</{tag}>'
+        f'<{tag}{scope} style="text-align:{side};{form}">{soft(cell)}</{tag}>'
         for (cell, form), side in zip(cells, sides, strict=True)
     )
     return f"<tr>{''.join(shown)}</tr>"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, widest: int = _WIDEST) -> str:
     if isinstance(value, Decimal):
         digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
         return digits.rstrip("0").rstrip(".") if "." in digits else digits
@@ -132,7 +144,7 @@ def _cell(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:,}"
     text = str(value).replace("\n", "⏎")
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    return text if len(text) <= widest else text[: widest - 1] + "…"
 
 
 def glue(name: str, value: Mapping[str, Any]) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
-
-from browser import ROOT, Browser, Page, looks, shoot
-from conftest import Lab
+from browser import ROOT, Browser, Lab, Page, looks, shoot
 
 NOTEBOOKS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 _ENDED = """() => {
@@ -29,7 +27,9 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
     """A page that reaches this machine and nothing else."""
     opened = browser.new_page(viewport={"width": 1400, "height": 1000})
     away: list[str] = []
-    opened.on("request", lambda request: away.append(request.url) if "://127.0.0.1" not in request.url else None)
+    opened.on(
+        "request", lambda request: away.append(request.url) if "://127.0.0.1" not in request.url else None
+    )
     yield opened
     opened.close()
     assert not [url for url in away if url.startswith(("http", "ws"))]
@@ -37,7 +37,9 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
 
 def open_notebook(page: Page, lab: Lab, name: str) -> None:
     page.goto(f"{lab.url}/lab/tree/lab/{name}.ipynb?reset&token={lab.token}")
-    page.wait_for_selector('.jp-StatusBar-TextItem:has-text("| Idle")', timeout=60_000)  # the kernel has answered
+    page.wait_for_selector(
+        '.jp-StatusBar-TextItem:has-text("| Idle")', timeout=60_000
+    )  # the kernel has answered
 
 
 def run_all(page: Page) -> None:
@@ -51,7 +53,9 @@ def run_all(page: Page) -> None:
 
 def code(lab: Lab, name: str) -> list[Any]:
     """The code cells of a notebook as the lab saved it."""
-    return [cell for cell in nbformat.read(lab.notebooks / f"{name}.ipynb", 4).cells if cell.cell_type == "code"]
+    return [
+        cell for cell in nbformat.read(lab.notebooks / f"{name}.ipynb", 4).cells if cell.cell_type == "code"
+    ]
 
 
 def assert_well(cells: list[Any]) -> None:
@@ -59,7 +63,9 @@ def assert_well(cells: list[Any]) -> None:
         assert cell.execution_count, cell.source
         kinds = [output.output_type for output in cell.outputs]
         assert "error" not in kinds, cell.outputs
-        assert "stream" not in kinds, cell.outputs  # progress is one display that changes, and nothing else prints
+        assert "stream" not in kinds, (
+            cell.outputs
+        )  # progress is one display that changes, and nothing else prints
         assert "Traceback" not in json.dumps(cell.outputs)
 
 
@@ -88,11 +94,19 @@ def test_run_all_a_second_time_resumes(name: str, page: Page, lab: Lab) -> None:
     cells = code(lab, name)
     assert_well(cells)
     told = json.dumps([cell.outputs for cell in cells])
-    resumed = {"01_extract": "already extracted", "02_upload": "every batch is settled", "03_reconcile": "complete with exceptions"}
+    resumed = {
+        "01_extract": "already extracted",
+        "02_upload": "every batch is settled",
+        "03_reconcile": "complete with exceptions",
+    }
     assert resumed.get(name, "") in told
 
 
 def test_git_sees_nothing_of_a_lab_session(lab: Lab) -> None:
-    changed = subprocess.run(["git", "status", "--porcelain", "notebooks"], cwd=ROOT, check=True, capture_output=True, text=True)
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "notebooks"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     assert changed.stdout == ""
-    assert re.search("Traceback", "".join(path.read_text() for path in lab.outputs.rglob("log.jsonl"))) is None
+    assert (
+        re.search("Traceback", "".join(path.read_text() for path in lab.outputs.rglob("log.jsonl"))) is None
+    )
