@@ -40,8 +40,8 @@ $(LAB)/%.ipynb: notebooks/%.ipynb
 	@[ ! -e $@ ] || mv $@ $(LAB)/$*.$$(date -u +%Y%m%dT%H%M%SZ).ipynb
 	@cp $< $@
 
-test: $(VENV)/.test  ## all tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.test  ## all tests, side by side; JOBS=1 one after the other
+	@$(BIN)/python -m pytest -n $(or $(JOBS),auto --maxprocesses 8) --dist loadfile --no-loadscope-reorder
 
 test-lab: $(VENV)/.lab $(VENV)/.test .browser/.packages  ## every notebook in JupyterLab, run in headless Chromium; lasts some minutes
 	@$(BIN)/python -m pytest tests/lab -q

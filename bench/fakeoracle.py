@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import itertools
 import json
 import os
-import pickle
 import select
 import socket
 import statistics
@@ -21,11 +21,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest import mock
 
 import oracledb
 
@@ -109,21 +110,43 @@ def read(connection: oracledb.Connection, size: int) -> int:
     return sum(frame.num_rows() for frame in connection.fetch_df_batches(QUERY, size=size))
 
 
+def _read_once(dsn: str, size: int) -> None:
+    with connect(dsn) as connection:
+        read(connection, size)
+
+
 # --- the canned stream -----------------------------------------------------------------------------------------------
 
 
-def record(port: int, dsn: str, size: int) -> list[bytes]:
-    """Return the server's replies to the calls after the login of one reading, one for each request."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        replies: list[bytearray] = []
+def record(dsn: str, reading: Callable[[str], object], path: Path) -> None:
+    """Write the server's replies to the calls of a reading after its login to a file, one for each request.
+
+    The reading is given the address to connect to; it connects once and ends its session.
+    """
+    address, _, service = dsn.rpartition("/")
+    replies: list[bytearray] = []
+    login = 0
+
+    def logged_in(*given: Any, **named: Any) -> oracledb.Connection:
+        nonlocal login
+        connection = really(*given, **named)
+        login = len(replies)
+        return connection
+
+    really = oracledb.connect
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        mock.patch.object(oracledb, "connect", logged_in),
+    ):
+        port = int(address.rpartition(":")[2])
         thread = threading.Thread(target=_forward, args=(listener, port, replies))
         thread.start()
-        service = dsn.rpartition("/")[2]
-        with connect(f"127.0.0.1:{listener.getsockname()[1]}/{service}") as connection:
-            login = len(replies)
-            read(connection, size)
+        reading(f"127.0.0.1:{listener.getsockname()[1]}/{service}")
         thread.join()
-    return [bytes(reply) for reply in replies[login:] if reply]  # the last one answers the logoff
+    said = [reply for reply in replies[login:] if reply]  # the last one answers the logoff
+    with path.open("wb") as file:
+        file.writelines(said)
+    path.with_suffix(".json").write_text(json.dumps([len(reply) for reply in said]))
 
 
 def _forward(listener: socket.socket, port: int, replies: list[bytearray]) -> None:
@@ -147,11 +170,11 @@ def _forward(listener: socket.socket, port: int, replies: list[bytearray]) -> No
                     client.sendall(data)
 
 
-def replay(path: str) -> None:
+def replay(path: Path) -> None:
     """Serve logins as fakeoracle does, and after each login the recorded replies, one for each request."""
     from fakeoracle import session
 
-    replies: list[bytes] = pickle.loads(Path(path).read_bytes())  # noqa: S301 - written by this script
+    lengths: list[int] = json.loads(path.with_suffix(".json").read_text())
 
     class Replay(session.Session):
         """A session whose calls are answered from the recording."""
@@ -165,9 +188,10 @@ def replay(path: str) -> None:
             channel = getattr(self, "_channel", self)
             take = getattr(channel, "next_packet", None) or channel._next_packet
             out = channel._socket
-            for reply in replies:
-                take()
-                out.sendall(reply)
+            with path.open("rb") as recorded:
+                for start, length in zip(itertools.accumulate(lengths, initial=0), lengths, strict=False):
+                    take()
+                    out.sendfile(recorded, start, length)
 
     from fakeoracle import server as listener
 
@@ -239,9 +263,8 @@ def bench(rows: int, sizes: list[int], rounds: int) -> None:
 
 def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, rows: int, rounds: int) -> None:
     dsn = servers["duckdb"][1]
-    port = int(dsn.partition(":")[2].partition("/")[0])
-    recorded = Path(folder, f"{size}.pickle")
-    recorded.write_bytes(pickle.dumps(record(port, dsn, size)))
+    recorded = Path(folder, f"{size}.replies")
+    record(dsn, lambda address: _read_once(address, size), recorded)
     with process([__file__, "--replay", str(recorded)]) as canned:
         turns = {"canned": canned} | servers
         measured: dict[str, list[Measured]] = {what: [] for what in turns}
@@ -270,7 +293,7 @@ def main() -> None:
     parser.add_argument("--replay", metavar="FILE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.replay:
-        replay(arguments.replay)
+        replay(Path(arguments.replay))
     else:
         bench(arguments.rows, [int(size) for size in arguments.sizes.split(",")], arguments.rounds)
 

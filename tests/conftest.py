@@ -6,6 +6,7 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import oracledb
@@ -18,6 +19,11 @@ from ora2sf_demo import source
 from world import PASSWORD, PRODUCTS, World, fresh_world
 
 pytest_plugins = ["fakeoracle.testing"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests of the whole, which take long, first: no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(autouse=True)

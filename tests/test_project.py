@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from ora2sf.parameters import Parameters, PlanParameters
+from ora2sf.parameters import CampaignParameters, Parameters, PlanParameters
 from world import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -121,7 +121,8 @@ def parameter_lines(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def parameters_of(cells: list[dict[str, Any]]) -> type[BaseModel]:
-    return PlanParameters if "open_plan" in json.dumps(cells) else Parameters
+    opened = {"open_plan": PlanParameters, "open_campaign": CampaignParameters}
+    return next((model for name, model in opened.items() if name in json.dumps(cells)), Parameters)
 
 
 def test_parameters_are_typed_commented_known_and_in_one_cell(cells: list[dict[str, Any]]) -> None:

@@ -242,7 +242,7 @@ def test_missing_and_extra_files_and_a_changed_ledger_are_named(
         ledger._db.execute("UPDATE batch SET rows = rows + 1 WHERE number = 1")
     assert command("verify", folder.parent) == Exit.FAILED
     told = capsys.readouterr().out
-    assert re.search(r"product_price +\d+ +1 +1 +1\n", told)
+    assert re.search(r"product_price +\d+ +0 +1 +1 +1\n", told)
     assert "missing  product_price/salesforce/logs/product_price_rejected.csv\n" in told
     assert "extra    product_price/salesforce/data/product_price_00099.csv.gz\n" in told
     assert "changed  product_price/ledger.sqlite\n" in told

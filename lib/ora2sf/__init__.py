@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ora2sf.campaign_report import open_campaign
     from ora2sf.connections import get_connection
     from ora2sf.opening import open_run
     from ora2sf.planning import open_plan
@@ -18,6 +19,7 @@ __all__ = [
     "TableConfig",
     "get_connection",
     "get_salesforce_token",
+    "open_campaign",
     "open_plan",
     "open_run",
 ]
@@ -28,6 +30,7 @@ _HOMES = {
     "TableConfig": "ora2sf.tables",
     "get_connection": "ora2sf.connections",
     "get_salesforce_token": "ora2sf.salesforce",
+    "open_campaign": "ora2sf.campaign_report",
     "open_plan": "ora2sf.planning",
     "open_run": "ora2sf.opening",
 }

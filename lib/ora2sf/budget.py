@@ -240,18 +240,25 @@ class Budget:
 
     def _uses(self, path: Path) -> list[Use]:
         """A slice's file, read again when it has changed; nothing if it is of another org, or cannot be read."""
-        with suppress(OSError, ValueError, TypeError, KeyError):  # the reserve is there for that, too
+        with suppress(OSError):
             changed = path.stat().st_mtime_ns
             if self._read.get(path, (0, []))[0] != changed:
-                kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-                uses = [Use(**use) for use in kept["uses"]] if kept["org"] == self._org else []
-                self._read[path] = changed, uses
+                org, uses = read_uses(path)
+                self._read[path] = changed, uses if org == self._org else []
             return self._read[path][1]
         return []
 
     @property
     def _org(self) -> str:
         return urlsplit(self._client.instance_url).netloc
+
+
+def read_uses(path: Path) -> tuple[str, list[Use]]:
+    """The org and the uses of a slice's file; nothing if it cannot be read: the reserve is there for that, too."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return str(kept["org"]), [Use(**use) for use in kept["uses"]]
+    return "", []
 
 
 def _by_minute(uses: Iterable[Use]) -> Iterator[Use]:

@@ -71,13 +71,20 @@ class Used:
     """What a campaign uses of the limits of 24 hours; a slice counts as a whole from its begin to a day after its end.
 
     So no 24 hours can have more than the sum of what is counted in them, whenever in between a slice's jobs ran.
+
+    Args:
+        at: when the plan was made.
+        earlier: what the campaign itself has used already, and when.
     """
 
-    def __init__(self, allowance: Allowance, at: dt.datetime) -> None:
+    def __init__(
+        self, allowance: Allowance, at: dt.datetime, earlier: Iterable[tuple[dt.datetime, Need]] = ()
+    ) -> None:
         self._usable = allowance.usable()
         #: What others had used when the plan was made: all of it may be as young as that.
         others = Need(batches=allowance.batches_used, calls=allowance.calls_used)
         self._uses: dict[str, tuple[Need, dt.datetime | None]] = {"": (others, at)}
+        self._uses |= {f"{n}": (need, moment) for n, (moment, need) in enumerate(earlier)}
 
     def begin(self, one: Slice) -> None:
         """A slice is being sent from now on."""
@@ -247,6 +254,7 @@ def carry_out(
     stages: Mapping[str, Stage] | None = None,
     decided: Callable[[Decision], object] = lambda _: None,
     only: Callable[[Slice], bool] = lambda _: True,
+    used: Used | None = None,
 ) -> dict[str, Stage]:
     """Carries a campaign out from wherever it is, until nothing more can start.
 
@@ -254,11 +262,12 @@ def carry_out(
         stages: how far each slice is already.
         decided: told of each decision.
         only: slices that are to start at all.
+        used: what is used of the org's limits already; by default what the plan knows.
 
     Returns:
         How far each slice is in the end; all ``done`` if all went well.
     """
-    scheduler, used = Scheduler(plan, only), Used(plan.allowance, plan.made)
+    scheduler, used = Scheduler(plan, only), used or Used(plan.allowance, plan.made)
     at: dict[str, Stage] = {one.name: (stages or {}).get(one.name, "new") for one in plan.slices()}
     not_before: dict[str, dt.datetime] = {}
     while True:
@@ -360,6 +369,18 @@ def forecast(plan: Plan) -> tuple[Entry, ...]:
         for name, times in hands.entries.items()
     ]
     return tuple(sorted(found, key=lambda entry: (entry.sent, entry.done)))
+
+
+def outlook(plan: Plan, stages: Mapping[str, Stage], used: Used, now: dt.datetime) -> dict[str, dt.datetime]:
+    """When each slice that is not done is expected to be, from now on; what can never start is left out.
+
+    Args:
+        plan: with the rows that are still to be read or sent; what is being read or sent begins with these.
+    """
+    again: dict[Stage, Stage] = {"reading": "new", "sending": "staged"}
+    hands = _Imagined(plan, now)
+    carry_out(plan, hands, {name: again.get(stage, stage) for name, stage in stages.items()}, used=used)
+    return {name: times["send done"] for name, times in hands.entries.items() if "send done" in times}
 
 
 def _hours(time: dt.timedelta) -> float:

@@ -7,17 +7,22 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ora2sf import cli_campaign
 from ora2sf.errors import Exit, Ora2sfError, TableFileError, worst
+from ora2sf.private import private_files
+from ora2sf.terminal import grid as _grid
+from ora2sf.terminal import number as _number
+from ora2sf.terminal import print_columns as _print_columns
 
 if TYPE_CHECKING:
     from ora2sf.catalog import Catalog
     from ora2sf.draft import Wanted
+    from ora2sf.drafting import Draft
     from ora2sf.fields import AnyField
-    from ora2sf.plan import Plan
     from ora2sf.tables import TableConfig
 
 WIDTH = 100
@@ -65,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
-    _plan_parser(groups)
-    _run_parser(groups)
+    _own_parsers(groups)
+    cli_campaign.add_parsers(groups)
     tables = groups.add_parser("tables", help="check, list, show and draft table files")
     _tables_parser(tables.add_subparsers(required=True, metavar="COMMAND"))
     _runs_parser(groups)
@@ -75,63 +80,55 @@ def _parser() -> argparse.ArgumentParser:
 
 def _runs_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, action, text in (
-        ("status", _status, "say where each slice of a run stands; the exit code says it, too"),
         ("report", _report, "write report.html and report.json of each slice anew, from ledger and files"),
         ("verify", _verify, "compare each slice's files with the checksums in its report.json"),
     ):
         parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        parser.add_argument("folder", type=Path, metavar="RUN", help="outputs/<run_id>, or one slice in it")
+        parser.add_argument("folder", metavar="RUN", help=cli_campaign.RUN)
         parser.set_defaults(action=action)
-
-
-def _plan_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = groups.add_parser(
-        "plan",
-        help="count the source and plan a campaign; show or freeze its plan",
-        description="Counts the source and plans a campaign (docs/campaign.md). Nothing is written to either side.",
+    text = "remove staged data after a proven verdict; hashes, result files, ledger and reports stay"
+    cleanup = commands.add_parser(
+        "cleanup", help=text, description=f"{text[0].upper()}{text[1:]} (docs/security.md)."
     )
-    parser.add_argument("run_id", metavar="RUN", help="names the campaign and its folder")
-    parser.add_argument("--freeze", action="store_true", help="freeze the plan as it stands in its file")
-    parser.add_argument("--show", action="store_true", help="show the plan that is there")
-    parser.add_argument(
-        "--tables", nargs="+", default=[], metavar="TABLE", help="tables to plan (default: all)"
+    cleanup.add_argument("folder", metavar="RUN", help=cli_campaign.RUN)
+    cleanup.add_argument("tables", nargs="*", metavar="TABLE", help="only these tables (default: all)")
+    cleanup.add_argument(
+        "--yes", action="store_true", help="remove it; without this the command only shows what would go"
     )
-    for name, kind, text in (
-        ("outputs", str, "folder of runs (default: outputs)"),
-        ("since", str, "earlier campaign: read only what changed since its moment"),
-        ("overlap", int, "seconds before that moment that are read once more (default: 3600)"),
-        ("rates_from", str, "run whose ledgers tell how fast slices go (default: that of --since)"),
-        ("slice_rows", int, "most rows of a slice (default: 5000000)"),
-        ("sample_rows", int, "rows of each table from which its bytes are estimated (default: 1000)"),
-        ("extracts_at_once", int, "slices read side by side (default: 2)"),
-        ("loads_at_once", int, "slices sent side by side (default: 4)"),
-        ("staged_mb", int, "most that lies staged and not yet sent (default: no bound)"),
-        ("reserve", int, "percent of the org's limits left to others (default: 10)"),
-        ("oracle_conn_id", str, "connection of the source"),
-        ("sf_conn_id", str, "connection of the org"),
-    ):
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=text)
-    parser.set_defaults(action=_plan)
+    cleanup.add_argument(
+        "--also-unproven", action="store_true", help="also where the books balance without a proof"
+    )
+    cleanup.set_defaults(action=_cleanup)
 
 
-def _run_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = groups.add_parser(
-        "run",
-        help="carry a frozen plan out: read and send its slices side by side",
-        description="Carries the frozen plan of a campaign out (docs/campaign.md). Ctrl-C parks it; --resume goes on.",
-    )
-    parser.add_argument("run_id", metavar="RUN", help="the campaign")
-    parser.add_argument("--tables", nargs="+", default=[], metavar="TABLE", help="only these tables")
-    parser.add_argument("--phase", type=int, metavar="N", help="only this phase")
-    parser.add_argument("--resume", action="store_true", help="go on with a campaign that has begun")
+def _own_parsers(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    names = argparse.ArgumentParser(add_help=False)
     for name, text in (
-        ("outputs", "folder of runs (default: outputs)"),
         ("oracle_conn_id", "connection of the source (default: oracle_tms)"),
         ("sf_conn_id", "connection of the org (default: salesforce_api)"),
     ):
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
-    parser.set_defaults(action=_run)
+        names.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+    init = groups.add_parser(
+        "init",
+        parents=[names],
+        help="write connections.toml for your own servers, and check both",
+        description="Asks for the values on a terminal, secrets unseen; elsewhere placeholders are written.",
+    )
+    init.add_argument(
+        "--file", type=Path, metavar="FILE", help="default: connections.toml in the project's folder"
+    )
+    init.add_argument("--force", action="store_true", help="replace the file if there is one")
+    init.add_argument("--no-check", action="store_true", help="do not run the doctor afterwards")
+    init.set_defaults(action=_init)
+    doctor = groups.add_parser(
+        "doctor",
+        parents=[names],
+        help="check this machine, both servers and the table files, each with the fix",
+        description="Writes nothing to either side. The exit code is 0 without a problem, else 6.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs: one list of checks")
+    doctor.add_argument("--tables", nargs="+", default=[], metavar="TABLE", help="only these table files")
+    doctor.set_defaults(action=_doctor)
 
 
 def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -159,6 +156,40 @@ def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         description="Drafts a table file from a mapping that Data Loader uses for insert, update or upsert.",
     )
     _sdl_parser(sdl)
+    new = commands.add_parser(
+        "new",
+        parents=[folder],
+        help="draft a table file from Oracle's dictionary and an object's describe",
+        description="Drafts a table file from the dictionary of Oracle and the describe of an object. Reads both, writes to neither.",
+    )
+    _new_parser(new)
+
+
+def _new_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="OWNER.TABLE", help='a table or view; OWNER."Table" keeps its case')
+    parser.add_argument("--object", required=True, metavar="X", help="API name of the object")
+    parser.add_argument(
+        "--external-id", default="", metavar="F", help="field that names a record (default: the only one)"
+    )
+    parser.add_argument(
+        "--key",
+        nargs="+",
+        default=[],
+        metavar="COL",
+        help="columns of the external id (default: the primary key)",
+    )
+    parser.add_argument(
+        "--time-zone", default="", metavar="Z", help="of dates with time in the source, such as Asia/Bangkok"
+    )
+    parser.add_argument(
+        "--no-sample", action="store_true", help="do not look at rows: formats of dates in text stay open"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="table file to write (default: print it)"
+    )
+    for name in ("oracle_conn_id", "sf_conn_id"):
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help="name of a connection")
+    parser.set_defaults(action=_new)
 
 
 def _sdl_parser(parser: argparse.ArgumentParser) -> None:
@@ -178,26 +209,69 @@ def _sdl_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_import_sdl)
 
 
+# init, doctor
+
+
+def _init(options: argparse.Namespace) -> int:
+    from ora2sf.connections_file import write_connections
+
+    ids = _conn_ids(options)
+    path, complete = write_connections(options.file, ids, force=options.force)
+    print(f"{path} written, mode 0600.")
+    if options.no_check or not complete:
+        print(
+            "Then: ora2sf doctor" if complete else "Put the values in place of CHANGE-ME, then: ora2sf doctor"
+        )
+        return Exit.COMPLETE
+    os.environ["ORA2SF_CONNECTIONS"] = str(path)
+    print("ora2sf doctor:\n")
+    return _examined(ids, [], as_json=False)
+
+
+def _conn_ids(options: argparse.Namespace) -> tuple[str, str]:
+    from ora2sf.parameters import read_plan_parameters
+
+    named = {name: getattr(options, name) for name in ("oracle_conn_id", "sf_conn_id")}
+    given = read_plan_parameters({"run_id": "doctor", **named})
+    return given.oracle_conn_id, given.sf_conn_id
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    return _examined(_conn_ids(options), options.tables, as_json=options.json)
+
+
+def _examined(ids: tuple[str, str], tables: Sequence[str], *, as_json: bool) -> int:
+    import json
+    from collections import Counter
+
+    from ora2sf.doctor import Check, examine
+
+    def tell(check: Check) -> None:
+        if not as_json:
+            print(check, flush=True)
+
+    found = examine(*ids, tables, tell)
+    states = Counter(check.state for check in found)
+    if as_json:
+        print(json.dumps([check.as_json() for check in found], indent=2, ensure_ascii=False))
+    else:
+        print(
+            f"\n{_number(len(found), 'check')}: {', '.join(f'{count} {state}' for state, count in states.items())}."
+        )
+    return Exit.CONFIGURATION if states["problem"] else Exit.COMPLETE
+
+
 # status, report, verify
 
 
-def _status(options: argparse.Namespace) -> int:
-    from ora2sf.standing import standings
-
-    found = standings(options.folder)
-    heads = ("slice", "notebook", "state", "since (UTC)", "")
-    lines = [(one.slice, one.step, one.state, one.at[:19].replace("T", " "), one.detail) for one in found]
-    _print_columns([heads, *lines])
-    return worst([one.exit for one in found])
-
-
+@private_files()
 def _report(options: argparse.Namespace) -> int:
     from ora2sf.evidence import HTML
     from ora2sf.slice_report import rebuild
     from ora2sf.standing import slices
 
     codes: list[Exit] = []
-    for folder in slices(options.folder).values():
+    for folder in slices(cli_campaign.folder_of(options.folder)).values():
         try:
             made = rebuild(folder).verdict
         except Ora2sfError as error:  # the others have a report all the same
@@ -213,17 +287,24 @@ def _verify(options: argparse.Namespace) -> int:
     from ora2sf.evidence import verify
     from ora2sf.standing import slices
 
-    found = {name: verify(folder) for name, folder in slices(options.folder).items()}
+    found = {name: verify(folder) for name, folder in slices(cli_campaign.folder_of(options.folder)).items()}
     kinds = ("missing", "changed", "extra")
     lines = [
-        (name, f"{one.files:,}", *(str(sum(p == kind for p in one.problems.values())) for kind in kinds))
+        (
+            name,
+            f"{one.files:,}",
+            f"{one.removed:,}",
+            *(str(sum(p == kind for p in one.problems.values())) for kind in kinds),
+        )
         for name, one in found.items()
     ]
-    _print_columns([("slice", "files", *kinds), *lines])
+    _print_columns([("slice", "files", "removed", *kinds), *lines])
     for name, one in found.items():
         for path, problem in one.problems.items():
             print(f"{problem:<8} {name}/{path}")
     bad = sum(bool(one.problems) for one in found.values())
+    if gone := sum(bool(one.removed) for one in found.values()):
+        print(f"Staged data of {_number(gone, 'slice')} was removed after the verdict (ora2sf cleanup).")
     print(
         f"{_number(bad, 'slice')} of {len(found)} differ from their reports."
         if bad
@@ -232,88 +313,29 @@ def _verify(options: argparse.Namespace) -> int:
     return Exit.FAILED if bad else Exit.COMPLETE
 
 
-# plan
+@private_files()
+def _cleanup(options: argparse.Namespace) -> int:
+    from ora2sf.cleanup import clean_run
 
-
-def _plan(options: argparse.Namespace) -> int:
-    from ora2sf.connections import project_root
-    from ora2sf.parameters import PlanParameters, read_plan_parameters
-    from ora2sf.planning import Planning, calendar, needs
-
-    named = {name: getattr(options, name) for name in PlanParameters.model_fields} | {
-        "tables": " ".join(options.tables) or None
-    }
-    planning = Planning(read_plan_parameters(named), project_root())
-    if options.freeze or options.show:
-        return _existing_plan(planning.run, freeze=options.freeze)
-    for shown in (planning.counts(), planning.windows(), needs(planning.plan), calendar(planning.plan)):
-        print(shown, end="\n\n")
-    print(planning.save())
-    return 0
-
-
-def _run(options: argparse.Namespace) -> int:
-    from collections import Counter
-
-    from ora2sf.connections import project_root
-    from ora2sf.execution import Processes, run_campaign
-    from ora2sf.parameters import read_plan_parameters
-    from ora2sf.plan import Slice
-    from ora2sf.salesforce import SalesforceClient
-
-    names = ("run_id", "outputs", "oracle_conn_id", "sf_conn_id")
-    given = read_plan_parameters({name: getattr(options, name) for name in names})
-    run = project_root() / given.outputs / given.run_id
-    parameters = {name: str(getattr(given, name)) for name in names}
-    chosen: list[str] = []
-
-    def hands_of(plan: Plan) -> Processes:
-        chosen.extend(_chosen(plan, options.tables, options.phase))
-        client = SalesforceClient(given.sf_conn_id)
-        return Processes(plan, run, parameters, lambda text: print(text, flush=True), client)
-
-    def only(one: Slice) -> bool:
-        return one.table in chosen
-
-    try:
-        ends = run_campaign(run, hands_of, only, resume=options.resume)
-    except KeyboardInterrupt:
-        print(f"Parked. Go on with: ora2sf run {given.run_id} --resume", file=sys.stderr)
-        return Exit.INTERRUPTED
-    mine = {name: stage for name, stage in ends.items() if name.split("/")[0] in chosen}
-    counts = Counter(mine.values())
-    print(
-        f"{_number(len(mine), 'slice')}: {', '.join(f'{number} {stage}' for stage, number in counts.items())}."
+    found = clean_run(
+        cli_campaign.folder_of(options.folder),
+        options.tables,
+        also_unproven=options.also_unproven,
+        remove=options.yes,
     )
-    return Exit.COMPLETE if set(counts) <= {"done"} else Exit.FAILED
-
-
-def _chosen(plan: Plan, tables: Sequence[str], phase: int | None) -> list[str]:
-    """The tables of a plan that are to run."""
-    planned = [one.table for one in plan.tables]
-    if unknown := sorted(set(tables) - set(planned)):
-        raise TableFileError(
-            f"The plan of run {plan.run_id} leaves {', '.join(unknown)} out.",
-            f"Planned: {', '.join(planned)}.",
+    lines = []
+    for one in found:
+        said = one.refusal or (
+            "removed" if one.removed else "would go" if one.files else "nothing is left to remove"
         )
-    return [
-        one.table
-        for one in plan.tables
-        if (not tables or one.table in tables) and (phase is None or one.phase == phase)
-    ]
-
-
-def _existing_plan(run: Path, *, freeze: bool) -> int:
-    from ora2sf import planfile
-    from ora2sf.planning import calendar, needs
-
-    if freeze:
-        print(f"Frozen: {planfile.path_of(run)}, sha256 {planfile.freeze(run)}.")
-        return 0
-    plan = planfile.draft(run)
-    print(needs(plan), calendar(plan), sep="\n\n")
-    print("Frozen." if planfile.is_frozen(run) else "Not frozen, or edited since.")
-    return 0
+        if one.waiting and not one.refusal:
+            said += f"; its keys stay for {', '.join(one.waiting[:3])}{' and others' if len(one.waiting) > 3 else ''}"
+        size = "" if one.refusal else f"{one.bytes / 1e6:,.1f}"
+        lines.append((one.slice, one.verdict, "" if one.refusal else f"{len(one.files):,}", size, said))
+    _print_columns([("slice", "verdict", "files", "MB", ""), *lines])
+    if not options.yes and any(one.files and not one.refusal for one in found):
+        print("Nothing was removed: add --yes.")
+    return Exit.FAILED if any(one.refusal for one in found) else Exit.COMPLETE
 
 
 # tables check, list, show
@@ -369,10 +391,6 @@ def _summary(tables: int, bad: int, warnings: int) -> str:
     verdict = f"{bad} of them with problems" if bad else "nothing is wrong"
     tail = f"; {_number(warnings, 'warning')}" if warnings else ""
     return f"{_number(tables, 'table file')} checked, {verdict}{tail}."
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -508,7 +526,8 @@ def _default(entries: dict[str, Any]) -> str:
 
 
 def _import_sdl(options: argparse.Namespace) -> int:
-    from ora2sf.draft import Describe, Wanted, draft
+    from ora2sf.draft import Wanted, draft
+    from ora2sf.drafting import Describe
     from ora2sf.sdl import read_mapping
 
     output: Path | None = options.output
@@ -517,16 +536,36 @@ def _import_sdl(options: argparse.Namespace) -> int:
     )
     _check_wanted(wanted)
     mapping = read_mapping(options.file)
-    describe = Describe(options.describe, options.object) if options.describe else None
-    made = draft(mapping, wanted, describe)
+    describe = Describe.saved(options.describe, options.object) if options.describe else None
+    return _handed_over(draft(mapping, wanted, describe), output)
+
+
+def _handed_over(made: Draft, output: Path | None) -> int:
     if output is None:
         print(made.text, end="")
         return 0
     _write_new(output, made.text)
     left = f'{_number(made.decisions, "thing")} to decide, each marked "decide:"'
     print(f"{output} written: {_number(made.fields, 'field')}, {left}.")
-    print(f"Then: ora2sf tables check {wanted.table}")
+    print(f"Then: ora2sf tables check {output.stem}")
     return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from ora2sf.draft_new import Wished
+    from ora2sf.drafted import drafted
+
+    output: Path | None = options.output
+    wished = Wished(_table_name(output, options), options.external_id, tuple(options.key), options.time_zone)
+    made = drafted(
+        options.source,
+        options.object,
+        wished,
+        _folder(options),
+        _conn_ids(options),
+        sample=not options.no_sample,
+    )
+    return _handed_over(made, output)
 
 
 def _table_name(output: Path | None, options: argparse.Namespace) -> str:
@@ -535,7 +574,9 @@ def _table_name(output: Path | None, options: argparse.Namespace) -> str:
     from ora2sf.tables import TABLE_NAME
 
     if output is None:
-        return re.sub(r"\W", "_", (options.source.rpartition(".")[2] or options.object).lower())[:80]
+        return re.sub(r"\W", "_", (options.source.rpartition(".")[2].strip('"') or options.object).lower())[
+            :80
+        ]
     if output.suffix != ".toml" or not TABLE_NAME.fullmatch(output.stem):
         raise TableFileError(
             f"{output} cannot be a table file.",
@@ -572,32 +613,3 @@ def _write_new(path: Path, text: str) -> None:
         raise TableFileError(
             f"{path} cannot be written: {error.strerror}.", "Check that its folder exists and its rights."
         ) from None
-
-
-# columns on a terminal
-
-
-def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
-    for line in _grid(list(rows), None):
-        print(line)
-
-
-def _grid(rows: list[tuple[str, ...]], width: int | None) -> Iterator[str]:
-    """Rows as lines with aligned columns; with a width, the widest columns are broken until a line fits."""
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-        widths[widths.index(max(widths))] -= 1
-    for row in rows:
-        cells = [
-            textwrap.wrap(cell, size) or [""]
-            for cell, size in zip(row, map(_at_least_one, widths), strict=True)
-        ]
-        for n in range(max(map(len, cells))):
-            parts = (cell[n] if n < len(cell) else "" for cell in cells)
-            yield "  ".join(f"{part:<{size}}" for part, size in zip(parts, widths, strict=True)).rstrip()
-
-
-def _at_least_one(size: int) -> int:
-    return max(size, 1)

@@ -22,6 +22,7 @@ from papermill.log import logger
 from traitlets.config import Config
 
 from ora2sf.connections import known_secrets
+from ora2sf.private import private_files
 from ora2sf.progress import LAB_VARIABLE
 from ora2sf.redaction import Redactor
 from ora2sf.signals import sigterm_interrupts
@@ -81,7 +82,8 @@ class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
     def execute_notebook(cls, nb: nbformat.NotebookNode, *args: Any, **kwargs: Any) -> nbformat.NotebookNode:
         """Cleans the parameters, which papermill saves before it calls :meth:`execute_managed_notebook`."""
         Redactor(known_secrets()).clean_notebook(nb)
-        executed: nbformat.NotebookNode = super().execute_notebook(nb, *args, **kwargs)
+        with private_files():  # a notebook shows rows
+            executed: nbformat.NotebookNode = super().execute_notebook(nb, *args, **kwargs)
         return executed
 
     @classmethod

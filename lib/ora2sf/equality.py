@@ -60,6 +60,11 @@ class How:
     rules: frozenset[str] = frozenset(RULES)
     memory_mb: int = 512
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How much it can see, to be put in order: what one found, only one with the same reach or more can refute."""
+        return (("counts", "aggregates", "sample", "full").index(self.mode), self.size)
+
     @classmethod
     def read(cls, mode: str, rules: str, memory_mb: int) -> How:
         """The parameters ``compare``, ``compare_rules`` and ``compare_memory_mb``.

@@ -44,6 +44,7 @@ class Exit(IntEnum):
     PAUSED = 5  # the org's budget is used up; the same run_id goes on later
     CONFIGURATION = 6  # a parameter, table file, connection, field or right has to be corrected
     AT_WORK = 7  # a process is at work on it
+    TRIAL = 8  # a dry run, or a trial of some rows, came to its end: that is not the migration
     INTERRUPTED = 130  # not at its end, the same run_id goes on; a shell says the same of Ctrl-C
 
 
@@ -52,6 +53,9 @@ VERDICTS: dict[str, Exit] = {
     "complete": Exit.COMPLETE,
     "proven": Exit.COMPLETE,
     "nothing to do": Exit.COMPLETE,
+    "trial": Exit.TRIAL,
+    "trial with exceptions": Exit.TRIAL,
+    "dry run": Exit.TRIAL,
     "complete with exceptions": Exit.ROWS_FAILED,
     "all rejected": Exit.ROWS_FAILED,
     "incomplete": Exit.INTERRUPTED,
@@ -63,6 +67,7 @@ VERDICTS: dict[str, Exit] = {
 _WORSE = (
     Exit.COMPLETE,
     Exit.ROWS_FAILED,
+    Exit.TRIAL,
     Exit.AT_WORK,
     Exit.PAUSED,
     Exit.INTERRUPTED,

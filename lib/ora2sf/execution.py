@@ -19,30 +19,40 @@ from typing import ClassVar
 
 from ora2sf import planfile
 from ora2sf.campaign import Act, Ended, Stage, Start, carry_out
-from ora2sf.errors import LedgerError, PlanError
-from ora2sf.ledger import Ledger
+from ora2sf.claim import this_process
+from ora2sf.errors import LedgerError, PlanError, RunFolderError
+from ora2sf.ledger import looked_at
 from ora2sf.notebooks import GOOD, can_be_resumed, noted, settled
 from ora2sf.plan import Need, Plan, Slice
 from ora2sf.salesforce import SalesforceClient
 
 _STEPS: dict[Act, tuple[str, ...]] = {"read": ("01_extract",), "send": ("02_upload", "03_reconcile")}
+_DRY: dict[Act, tuple[str, ...]] = {"read": ("01_extract",), "send": ("02_upload",)}
 _MOST_TRIES = 5
 _GRACE_SECONDS = 60  # for notebooks to take their open jobs as far as they went
 
 
-def stages(plan: Plan, run: Path) -> dict[str, Stage]:
-    """How far each slice is, by what is on disk; what ended badly may be tried again."""
-    return {one.name: _stage(run / one.name) for one in plan.slices()}
+def stages(plan: Plan, run: Path, *, dry: bool = False) -> dict[str, Stage]:
+    """How far each slice is, by what is on disk; what ended badly may be tried again.
+
+    Args:
+        dry: of a dry run, which is done when that is said what would be sent.
+    """
+    return {one.name: _stage(run / one.name, dry=dry) for one in plan.slices()}
 
 
-def _stage(folder: Path) -> Stage:
+def _stage(folder: Path, *, dry: bool) -> Stage:
     if (found := settled(folder)) and found["state"] in GOOD:
         return "done"
-    if not (folder / "ledger.sqlite").is_file():
+    if dry and noted(folder).get("state") == "dry run":
+        return "done"
+    try:
+        with looked_at(folder / "ledger.sqlite") as ledger:
+            passed = ledger.extraction() is not None and ledger.setting("data_check") == "passed"
+            announced = dry or ledger.setting("dry_run") is None
+    except RunFolderError:  # not there, or not whole; what is wrong with it is for a notebook to say
         return "new"
-    with Ledger(folder / "ledger.sqlite") as ledger:
-        passed = ledger.extraction() is not None and ledger.setting("data_check") == "passed"
-    return "staged" if passed else "new"
+    return "staged" if passed and announced else "new"
 
 
 @dataclass
@@ -53,6 +63,7 @@ class Processes:
         parameters: of every notebook beside run, table and window.
         said: told of every begin and end.
         known_by: asks the org for its limits; None asks nobody.
+        dry: whether it is a dry run.
     """
 
     plan: Plan
@@ -60,6 +71,7 @@ class Processes:
     parameters: dict[str, str]
     said: Callable[[str], object]
     known_by: SalesforceClient | None = None
+    dry: bool = False
     module: ClassVar[str] = "ora2sf.notebooks"
     _ended: queue.Queue[tuple[Start, int]] = field(default_factory=queue.Queue)
     _running: dict[str, tuple[subprocess.Popen[bytes], Need]] = field(default_factory=dict)
@@ -88,11 +100,14 @@ class Processes:
         folder = self.run / one.name
         folder.mkdir(parents=True, exist_ok=True)
         given = self.parameters | {"run_id": self.plan.run_id, "table": one.table}
+        steps = (_DRY if self.dry else _STEPS)[start.act]
+        if self.dry:
+            given["dry_run"] = "yes"
         if one.window:
             given["window"] = one.window.name
         with (folder / "process.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", self.module, str(folder), json.dumps(given), *_STEPS[start.act]],
+                [sys.executable, "-m", self.module, str(folder), json.dumps(given), *steps],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -120,7 +135,7 @@ class Processes:
     def _judged(self, start: Start, code: int) -> Ended:
         """A process that says it went well is believed only if the slice's own notes say so, too."""
         one, folder = start.slice, self.run / start.slice.name
-        if code == 0 and _stage(folder) == ("staged" if start.act == "read" else "done"):
+        if code == 0 and _stage(folder, dry=self.dry) == ("staged" if start.act == "read" else "done"):
             return Ended(one, start.act)
         self._tries[one.name] += 1
         again = can_be_resumed(folder) and self._tries[one.name] < _MOST_TRIES
@@ -191,11 +206,17 @@ def run_campaign(
 
 @contextmanager
 def _alone(run: Path) -> Iterator[None]:
-    with (run / planfile.FOLDER / "lock").open("w") as lock:
+    with (run / planfile.FOLDER / planfile.LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerError(
                 f"Another process carries run {run.name} out.", "Wait for it or end it; then run again."
             ) from None
-        yield
+        lock.truncate(0)
+        lock.write(json.dumps(vars(this_process())))  # for those who look at the campaign meanwhile
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)

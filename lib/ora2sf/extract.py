@@ -108,7 +108,9 @@ def extract(
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps what it was given
     if portion.scn is None:
         source.freeze()
-    total = source.count(*portion.count(config))
+    whole = source.count(*portion.count(config))
+    total = whole if portion.most is None else min(whole, portion.most)
+    ledger.record("whole_count", whole)
     counted(total)
     schema = arrow_schema(config, columns)
     padded = frozenset(name for name, column in columns.items() if column.padded) & set(schema.names)

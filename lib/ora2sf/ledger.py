@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -288,29 +290,39 @@ class _Group:
 class Ledger:
     """The ledger in ``path``; created when it does not exist.
 
+    Args:
+        read_only: nothing is created and nothing can be written.
+
+    Attributes:
+        told: of each move of an attempt once it is recorded: batch, attempt, state, job id.
+
     Raises:
         RunFolderError: the file cannot be opened or is no ledger.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path, self._lock = path, threading.RLock()
+        self.told: Callable[[int, int, State, str | None], object] | None = None
         self._fence: int | None = None
         self._turn = threading.Condition(self._lock)
         self._counting = threading.Lock()
         self._expected = 0  # threads that are about to make a change
         self._group = _Group()
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            mode = "ro" if read_only else "rwc"
+            self._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode={mode}", isolation_level=None, check_same_thread=False, timeout=30, uri=True
+            )  # fmt: skip
             self._db.row_factory = sqlite3.Row
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            if version == 0 and not read_only:
                 self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA.format(version=_VERSION)}COMMIT;")
         except sqlite3.Error as error:
             raise RunFolderError(
                 f"The ledger {path} cannot be opened: {error}.",
                 "Check the disk and the permissions of the run's folder; a damaged ledger needs a new run_id.",
             ) from None
-        if version not in {0, _VERSION}:
+        if version not in ({_VERSION} if read_only else {0, _VERSION}):
             self.close()
             raise RunFolderError(
                 f"The ledger {path} has version {version}; this program writes version {_VERSION}.",
@@ -705,7 +717,8 @@ class Ledger:
                 ) from None
             attempt = int(cursor.lastrowid or 0)
             db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, claim.now()))
-            return attempt
+        self._tell(attempt, "intended")
+        return attempt
 
     def move(self, attempt: int, *states: State, **values: Any) -> None:
         """Moves an attempt to a state, or through several, together with what is known then (``job_id``, ``job_state``, …).
@@ -716,6 +729,13 @@ class Ledger:
         with self._transaction() as db:
             for state in states:
                 self._move(db, attempt, state, values if state == states[-1] else {})
+        self._tell(attempt, *states)
+
+    def _tell(self, attempt: int, *states: State) -> None:
+        if self.told:
+            batch, job = self._rows("SELECT batch, job_id FROM attempt WHERE id = ?", attempt)[0]
+            for state in states:
+                self.told(batch, attempt, state, job)
 
     def _move(self, db: sqlite3.Connection, attempt: int, state: State, values: dict[str, Any]) -> None:
         row = db.execute("SELECT state FROM attempt WHERE id = ?", (attempt,)).fetchone()
@@ -746,6 +766,7 @@ class Ledger:
                 values = (attempt, r.kind, r.file, r.rows, r.created, r.sha256)
                 db.execute("INSERT INTO result VALUES (?, ?, ?, ?, ?, ?)", values)
             self._move(db, attempt, "fetched", {"refused": refused})
+        self._tell(attempt, "fetched")
 
     def attempts(self) -> list[Attempt]:
         """All attempts, oldest first."""
@@ -803,3 +824,28 @@ class Ledger:
     def uses(self, since: str) -> list[Use]:
         """What was begun after a moment, oldest first."""
         return [Use(*row) for row in self._rows("SELECT * FROM use WHERE at > ? ORDER BY at", since)]
+
+
+@contextmanager
+def looked_at(path: Path) -> Iterator[Ledger]:
+    """A ledger to read from, whoever writes it: nothing in its folder is changed.
+
+    Where a killed process left a change half made, only a writer may take that back, so it is done in a copy
+    (https://www.sqlite.org/lockingv3.html: Rollback of a hot journal).
+
+    Raises:
+        RunFolderError: it is not there, not whole yet, or cannot be read.
+    """
+    with ExitStack() as opened:
+        try:
+            ledger = Ledger(path, read_only=True)
+        except RunFolderError:
+            journal = path.with_name(f"{path.name}-journal")
+            if not journal.is_file():
+                raise
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="ora2sf_")))
+            with suppress(OSError):  # gone meanwhile: then the copy is empty, or has nothing to take back
+                for file in (path, journal):
+                    shutil.copyfile(file, folder / file.name)
+            ledger = Ledger(folder / path.name)
+        yield opened.enter_context(ledger)

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ora2sf.connections import project_root
+from ora2sf.private import private_files
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
-GOOD = frozenset({"proven", "complete", "complete with exceptions", "nothing to do"})
+GOOD = frozenset(
+    {"proven", "complete", "complete with exceptions", "nothing to do", "trial", "trial with exceptions"}
+)
 _CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "paused by budget"})
 
 
@@ -21,7 +24,8 @@ def execute(name: str, folder: Path, parameters: Mapping[str, str], *, progress_
     """Runs one notebook into the folder of its slice; what it raises is raised."""
     import papermill  # takes seconds, which nothing else here needs to wait for
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
         str(project_root() / "notebooks" / f"{name}.ipynb"),
         str(folder / f"{name}.ipynb"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 from ora2sf.run import Run, Step, open_as
+from ora2sf.run_dry import DryRun
 from ora2sf.run_retry import RetryRun
 from ora2sf.run_rollback import RollbackRun
 
@@ -33,4 +34,4 @@ def open_run(step: Step, names: Mapping[str, Any]) -> Run:
         return open_as(RetryRun, step, names)
     if step == "90_rollback":
         return open_as(RollbackRun, step, names)
-    return open_as(Run, step, names)
+    return open_as(Run, step, names, dry=DryRun)

@@ -48,6 +48,7 @@ _TEXTS = (
     "error_field",
     "reason",
     "confirm",
+    "webhook",
 )
 Model = TypeVar("Model", bound=BaseModel)
 #: What IPython itself keeps among the names of a notebook.
@@ -78,6 +79,8 @@ class Parameters(BaseModel):
     max_parents_asked: int = Field(default=DEFAULT_PARENTS_ASKED, ge=0)
     profile: Literal["full", "counts"] = "full"
     reserve: int = Field(default=DEFAULT_RESERVE, ge=0, le=90)
+    dry_run: bool = False
+    max_rows: int | None = Field(default=None, ge=1)
     small_set: int = Field(default=DEFAULT_SMALL_SET, ge=0, le=MOST_SMALL_SET)
     compare: str = "full"
     compare_rules: str = ", ".join(RULES)
@@ -89,6 +92,7 @@ class Parameters(BaseModel):
     reason: str = ""
     confirm: str = ""
     include_changed: Literal["no", "yes"] = "no"
+    webhook: str | None = None
 
     @property
     def how(self) -> How:
@@ -117,6 +121,15 @@ class PlanParameters(BaseModel):
     reserve: int = Field(default=10, ge=0, le=90)
 
 
+class CampaignParameters(BaseModel):
+    """Every parameter of ``05_campaign``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    run_id: str
+    outputs: str = "outputs"
+
+
 _PLAN_TEXTS = ("run_id", "tables", "outputs", "oracle_conn_id", "sf_conn_id", "since", "rates_from")
 
 
@@ -133,6 +146,19 @@ def read_plan_parameters(names: Mapping[str, Any]) -> PlanParameters:
         if values[name] is not None or name == "run_id":
             _check_run_id(values[name])
     return _validated(PlanParameters, values)
+
+
+def read_campaign_parameters(names: Mapping[str, Any]) -> CampaignParameters:
+    """The parameters of ``05_campaign`` among the names that the notebook holds.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    given = _given(names, CampaignParameters)
+    _check_kinds(given, CampaignParameters, _PLAN_TEXTS)
+    values = {name: _setting(name, given, None) for name in CampaignParameters.model_fields}
+    _check_run_id(values["run_id"])
+    return _validated(CampaignParameters, values)
 
 
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:
@@ -214,7 +240,12 @@ def _check_kinds(given: Mapping[str, Any], model: type[BaseModel], texts: Collec
             f"There is no parameter named {', '.join(unknown)}.", f"Known parameters: {', '.join(known)}."
         )
     for name, value in given.items():
-        if value is not None and (not isinstance(value, str | int | float) or isinstance(value, bool)):
+        plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+        if (
+            value is not None
+            and not plain
+            and not (isinstance(value, bool) and known[name].annotation is bool)
+        ):
             raise ParameterError(
                 f"{name} arrived as the {type(value).__name__} {value!r}.",
                 f"Pass it as text: papermill -r {name} …" if name in texts else "Pass a whole number.",

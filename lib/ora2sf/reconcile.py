@@ -29,6 +29,8 @@ Verdict = Literal[
     "proven",
     "complete",
     "complete with exceptions",
+    "trial",
+    "trial with exceptions",
     "incomplete",
     "all rejected",
     "nothing to do",

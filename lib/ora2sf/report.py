@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,18 @@ _WIDEST, _LONGEST = 100, 400
 _UNBROKEN = 26
 _JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|:])(?=[A-Za-z0-9])")
 _ABOUT = "about "
+
+
+class Link(str):
+    """A text that leads somewhere."""
+
+    href: str
+
+    def __new__(cls, text: str, href: str) -> Link:
+        """The text; ``href`` is where it leads, relative to where the notebook is looked at."""
+        made = super().__new__(cls, text)
+        made.href = href
+        return made
 
 
 class Shown:
@@ -67,10 +80,10 @@ class Shown:
         assert self.table is not None  # asked before
         sides = ["right" if _is_number(self.table[name]) else "left" for name in self.table]
         most = max((one for one in self.table.get(self.bars, ()) if isinstance(one, int | float)), default=0)
-        head = _row("th", [(str(name), "white-space:nowrap;") for name in self.table], sides)
+        head = _row("th", [(html.escape(str(name)), "white-space:nowrap;") for name in self.table], sides)
         lines = [
             [
-                (text := _cell(one, _LONGEST), share(one, most) if name == self.bars else _form(text))
+                (_cell_html(one), share(one, most) if name == self.bars else _form(_cell(one, _LONGEST)))
                 for name, one in line.items()
             ]
             for line in self.table.to_dict("records")
@@ -100,7 +113,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     A column without any value, such as ``message`` where all went well, is left out.
     """
     names = list(
-        dict.fromkeys(name for row in rows for name, value in row.items() if value not in {None, ""})
+        dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", []))
     )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
@@ -129,13 +142,23 @@ def soft(text: str) -> str:
 def _row(tag: str, cells: Iterable[tuple[str, str]], sides: Sequence[str]) -> str:
     scope = ' scope="col"' if tag == "th" else ""
     shown = (
-        f'<{tag}{scope} style="text-align:{side};{form}">{soft(cell)}</{tag}>'
+        f'<{tag}{scope} style="text-align:{side};{form}">{cell}</{tag}>'
         for (cell, form), side in zip(cells, sides, strict=True)
     )
     return f"<tr>{''.join(shown)}</tr>"
 
 
+def _cell_html(value: object) -> str:
+    """A cell, escaped; links lead where they should."""
+    if isinstance(value, list):
+        return " ".join(map(_cell_html, value))
+    text = soft(_cell(value, _LONGEST))
+    return f'<a href="{html.escape(quote(value.href))}">{text}</a>' if isinstance(value, Link) else text
+
+
 def _cell(value: object, widest: int = _WIDEST) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_cell, value))
     if isinstance(value, Decimal):
         digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
         return digits.rstrip("0").rstrip(".") if "." in digits else digits

@@ -234,6 +234,7 @@ class Report(_Part):
     slice: Slice
     verdict: Verdict
     consistency: str = _said("campaign, slice or none: of how wide a moment the rows are")
+    whole: int | None = _said("rows of the slice by COUNT if only some of them were read; else null")
     balance: Balance
     comparison: Comparison | None = _said("null if it was not made")
     errors: list[ErrorClass]

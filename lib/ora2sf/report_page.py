@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ora2sf.errors import Exit
@@ -21,6 +21,26 @@ _TONES = {Exit.COMPLETE: "good", Exit.ROWS_FAILED: "warning", Exit.INTERRUPTED: 
 
 def render(report: Report) -> str:
     """The page; every text goes through HTML escaping."""
+    return template("report.html.jinja").render(
+        r=report,
+        tone=tone(report.verdict.exit),
+        flow=flow(report.balance),
+        rates=rates(report.timings.jobs),
+        over_time=jobs_over_time(report.timings.jobs),
+        kinds=_kinds(report),
+        programs=_programs(report.invocations),
+        parameters=_parameters(report.invocations),
+        most=MOST_LINES,
+    )
+
+
+def tone(code: int) -> str:
+    """The colour of a verdict, by its exit code."""
+    return _TONES.get(Exit(code), "bad")
+
+
+def template(name: str) -> Template:
+    """A page of the library with the filters that its reports share; every text goes through HTML escaping."""
     pages = Environment(
         loader=PackageLoader("ora2sf", "."),
         autoescape=True,
@@ -37,17 +57,7 @@ def render(report: Report) -> str:
         "soft": _soft,
         "share": share,
     }
-    return pages.get_template("report.html.jinja").render(
-        r=report,
-        tone=_TONES.get(Exit(report.verdict.exit), "bad"),
-        flow=flow(report.balance),
-        rates=rates(report.timings.jobs),
-        over_time=jobs_over_time(report.timings.jobs),
-        kinds=_kinds(report),
-        programs=_programs(report.invocations),
-        parameters=_parameters(report.invocations),
-        most=MOST_LINES,
-    )
+    return pages.get_template(name)
 
 
 def _kinds(report: Report) -> list[dict[str, Any]]:

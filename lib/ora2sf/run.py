@@ -6,10 +6,12 @@ import datetime as dt
 import hashlib
 import json
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,6 +28,7 @@ from ora2sf import (
     reconcile,
     rounds,
     slice_report,
+    webhook,
 )
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
@@ -37,9 +40,11 @@ from ora2sf.convert import shown
 from ora2sf.errors import (
     BalanceError,
     ClaimedError,
+    ConnectionFieldError,
     LedgerError,
     NotFoundError,
     Ora2sfError,
+    ParameterError,
     PastError,
     Paused,
     PlanError,
@@ -50,14 +55,18 @@ from ora2sf.errors import (
     TransientError,
     exit_of,
 )
+from ora2sf.events import Level, Log, fault
 from ora2sf.fields import AnyField, LookupField
 from ora2sf.keys import duplicates_across, key_files
 from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
+from ora2sf.private import private_files
 from ora2sf.profile import ERROR_PERCENT, Profiler
 from ora2sf.progress import progress
+from ora2sf.redaction import clean_error, redactor
 from ora2sf.report import Shown, Tone, glue
+from ora2sf.report_model import Report
 from ora2sf.report_plots import Picture, flow, jobs_over_time, rates
 from ora2sf.results import is_intact, rows_by_attempt
 from ora2sf.salesforce import (
@@ -81,21 +90,39 @@ _TONES: dict[reconcile.Verdict, Tone] = {
     "proven": "good",
     "complete": "good",
     "complete with exceptions": "warning",
+    "trial": "warning",
+    "trial with exceptions": "warning",
     "nothing to do": "warning",
     "incomplete": "warning",
     "all rejected": "bad",
     "does not reconcile": "bad",
     "does not balance": "bad",
 }
+#: A good verdict of the rows that were read → that of a slice of which these are only some.
+_OF_A_TRIAL: dict[reconcile.Verdict, reconcile.Verdict] = {
+    "proven": "trial",
+    "complete": "trial",
+    "complete with exceptions": "trial with exceptions",
+}
+#: What stands where an earlier program recorded nothing.
+_UNSAID = {"max_rows": "all"}
+_LEVELS: dict[Tone, Level] = {"plain": "info", "good": "info", "warning": "warning", "bad": "error"}
+#: How a step ends early: what status.json says → the event in the log.
+_ENDINGS = {
+    "paused by budget": "step_paused",
+    "stopped, can be resumed": "step_stopped",
+    "failed": "step_failed",
+}
 
 
-def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
+def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any], dry: type[Kind] | None = None) -> Kind:
     """Opens the run that a notebook's parameters name; see :func:`ora2sf.opening.open_run`.
 
     Args:
         kind: what the notebook holds.
         step: the notebook's name.
         names: its ``globals()``: the parameters, and whatever was injected beside them.
+        dry: what it holds in a dry run; None where there is none.
 
     Raises:
         ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
@@ -106,7 +133,12 @@ def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any]) -> Kind:
     """
     root = project_root()
     parameters, config, shown = read_parameters(names, root / "tables")
-    return kind(step, parameters, config, root, shown)
+    if parameters.dry_run and dry is None:
+        raise ParameterError(
+            f"{step} knows no dry_run.", "Leave dry_run out, in the environment (ORA2SF_DRY_RUN), too."
+        )
+    chosen = dry if parameters.dry_run and dry else kind
+    return chosen(step, parameters, config, root, shown)
 
 
 class Run:
@@ -118,11 +150,20 @@ class Run:
         self._parameters_shown, self._root = shown, root
         self.step, self.parameters, self.config = step, parameters, config
         self.run_folder = root / parameters.outputs / parameters.run_id
-        self.portion = self._planned()
+        self.portion = replace(self._planned(), most=parameters.max_rows)
         self.folder = self.run_folder / parameters.table / (parameters.window or "")
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
+        with private_files():
+            self._open()
+
+    def _open(self) -> None:
+        p = self.parameters
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
+        self._log: Callable[..., None] = Log(
+            self.folder, run_id=p.run_id, table=p.table, window=p.window, step=self.step
+        ).write
+        self.ledger.told = self._log_move
         self._balance: reconcile.Balance | None = None
         self._compared: comparison.Found | None = None
         self._looked_at: dict[str, str] = {}  # what was looked at → the state of the books then
@@ -132,8 +173,9 @@ class Run:
             with self._alone():
                 self._begin()
         except ClaimedError:
-            if step != "03_reconcile":
+            if self.step != "03_reconcile":
                 raise
+            self._log = _not_logged
             self._settle()  # books can be looked at while another process is at work; nothing is recorded
             self.external_ref = self._reference()
 
@@ -145,6 +187,8 @@ class Run:
         self._invocation = self.ledger.start_step(self.step)
         slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
+        self._log("slice_opened", invocation=self._invocation)
+        self._check_webhook()
 
     def _planned(self) -> Portion:
         """What of the table this slice reads: as the run's plan says, or all of it."""
@@ -171,6 +215,8 @@ class Run:
             wanted["window"] = span.model_dump_json()
         if since := self.portion.since:
             wanted["since"] = since.isoformat()
+        if self.step == "01_extract" or p.max_rows:
+            wanted["max_rows"] = p.max_rows or "all"
         if self.step == "01_extract":
             wanted |= {"batch_size": p.batch_size}
             if extracted is None and (frozen := planfile.frozen_hash(self.run_folder)):
@@ -181,7 +227,7 @@ class Run:
                 "Run 01_extract with the same run_id, table and outputs first.",
             )
         for name, value in wanted.items():
-            stands = self.ledger.setting(name)
+            stands = self.ledger.setting(name) or _UNSAID.get(name)
             if extracted is None:
                 self.ledger.record(name, value)
             elif stands != str(value):
@@ -190,6 +236,7 @@ class Run:
                     f"Use {name} = {stands} to go on, or a new run_id.",
                 )
         self._refuse_what_was_rolled_back()
+        self._refuse_what_was_removed()
         if (
             extracted is not None
             and not self._takes_changes
@@ -213,6 +260,18 @@ class Run:
             raise LedgerError(
                 f"Run {self.parameters.run_id}, table {self.parameters.table} was rolled back ({begun[:19]} UTC): nothing of it is sent again.",
                 "Load the table again with a new run_id.",
+            )
+
+    def _refuse_what_was_removed(self) -> None:
+        """Without its staged data a slice can only be rolled back, which needs the result files alone."""
+        gone = json.loads(self.ledger.setting(evidence.REMOVED) or "{}")
+        if gone and self.step != "90_rollback":
+            p = self.parameters
+            raise LedgerError(
+                f"The staged data of run {p.run_id}, table {p.table} was removed on {gone['at'][:10]}, after the verdict {gone['verdict']}.",
+                "No row can be sent again from here: salesforce/logs names those that failed or were rejected; load them with a new run_id."
+                if self.step == "04_retry"
+                else "Nothing is left to do: report.html has the verdict, and `ora2sf verify` checks what stayed. To load again use a new run_id.",
             )
 
     def _reference(self) -> str:
@@ -275,7 +334,9 @@ class Run:
     def sign_in_salesforce(self) -> Shown:
         """Signs in before the long read, and shows org, user and API limits."""
         with self._guarded():
+            begun = time.monotonic()
             user, limits = self.client.user(), self.client.limits()
+            self._log("salesforce_signed_in", version=self.client.api_version, seconds=_since(begun))
             slice_report.note_server(
                 self.ledger,
                 salesforce_url=self.client.instance_url,
@@ -295,7 +356,9 @@ class Run:
     def sign_in_oracle(self) -> Shown:
         """Signs in to the source and shows where."""
         with self._guarded():
+            begun = time.monotonic()
             info = self.source.info()
+            self._log("oracle_signed_in", version=info.version, seconds=_since(begun))
             slice_report.note_server(
                 self.ledger, oracle_version=info.version, oracle_service=info.service, oracle_user=info.user
             )
@@ -318,6 +381,7 @@ class Run:
                 )
             lines = [vars(line) for line in found.lines]
             self._keep("structure", {"checked": now(), "problems": problems, "fields": lines})
+            self._log("table_checked", fields=len(self.config.fields), problems=len(problems))
             if not problems:
                 sql, _ = self.portion.now().select(self.config)
                 self._described(sql)  # finds what is wrong in order_by and window, too
@@ -389,7 +453,7 @@ class Run:
         try:
             self._upsert_status("Failed", error.what)
         except Ora2sfError as second:
-            self._note("status not written", error=second.what)
+            self._log("status_record_failed", record=self.external_ref, status="Failed", **fault(second))
         return error
 
     def extract(self) -> Shown:
@@ -404,6 +468,7 @@ class Run:
             else:
                 how = " Nothing was read again: this run was already extracted."
                 self._note("extracted")
+                self._log_extraction(done)
             batches = self.ledger.batches()
             rows = [
                 {"rows": "in the source (COUNT)", "number": done.source_count},
@@ -413,7 +478,7 @@ class Run:
             ]
             sentence = (
                 f"{done.rows_staged:,} rows staged in {len(batches)} batch(es), {done.rows_rejected:,} rejected."
-                f"{how}{self._whose_moment(done)}"
+                f"{how}{self._whose_moment(done)}{self._trial_said()}"
             )
             return Shown(sentence, rows, "good" if done.rows_staged else "warning")
 
@@ -425,6 +490,17 @@ class Run:
             return f" Read as of the campaign's SCN {self.portion.scn}."
         return f" Not of the campaign's moment: {self.ledger.setting('own_moment')}"
 
+    @property
+    def _whole(self) -> int | None:
+        """Rows of the slice by COUNT if only some of them were read; None if all were."""
+        whole = int(self.ledger.setting("whole_count") or 0)
+        return whole if whole > self._extraction().source_count else None
+
+    def _trial_said(self) -> str:
+        if self._whole is None:
+            return ""
+        return f" A trial: only {self._extraction().source_count:,} of {self._whole:,} rows were read, as max_rows says."
+
     def _refuse_foreign_results(self) -> None:
         """Result files without a ledger are of a run whose books are lost: a second set would be counted twice."""
         if next(self.logs.glob("*_success.csv"), None):
@@ -435,6 +511,7 @@ class Run:
 
     def _extract(self) -> None:
         begun = time.monotonic()
+        self._log("extraction_started", batch_size_rows=self.parameters.batch_size)
         key: dict[str, Any] = next(
             (f for f in self._target["fields"] if f["name"] == self.config.external_id_field), {}
         )
@@ -446,11 +523,19 @@ class Run:
         except PastError as error:
             if self.portion.scn is None:
                 raise
-            self._log("own moment", scn=self.portion.scn, error=error.what)
+            self._log("own_moment_taken", scn=self.portion.scn, code=fault(error)["code"])
             self.ledger.record("own_moment", error.what)
             profiler = self._stage(self.portion.now(), key)
         self._keep("data", self._profiled(profiler))
-        self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+        self._note("extracted", seconds=_since(begun))
+        self._log_extraction(self._extraction(), _since(begun))
+
+    def _log_extraction(self, done: Extraction, seconds: float | None = None) -> None:
+        pace = {} if seconds is None else _pace(done.rows_read, seconds)
+        self._log(
+            "extraction_finished", source_rows=done.source_count, read_rows=done.rows_read, staged_rows=done.rows_staged,
+            rejected_rows=done.rows_rejected, batches=len(self.ledger.batches()), consistency=done.consistency, **pace,
+        )  # fmt: skip
 
     def _stage(self, portion: Portion, key: Mapping[str, Any]) -> Profiler:
         """Reads and stages a portion; returns what was seen of its rows."""
@@ -512,7 +597,7 @@ class Run:
         """Keeps every other process from working on the same slice at the same time."""
         with self.ledger.claimed() as gone:
             if gone:
-                self._log("taken over", of=str(gone))
+                self._log("slice_taken_over", from_host=gone.host, from_pid=gone.pid)
             yield
 
     @property
@@ -619,6 +704,7 @@ class Run:
         self._keep("data", data | {"checked": now(), "stops": stops, "findings": [vars(one) for one in found],
                                    "lookups": [vars(one) for one in lookups]})  # fmt: skip
         self.ledger.record("data_check", "stopped" if stops else "passed")
+        self._log("data_checked", findings=len(found), stops=len(stops))
         if stops:
             raise self._refused(
                 PreflightError(
@@ -646,6 +732,7 @@ class Run:
         with self._guarded(), self._alone():
             needs = self._needs()
             self._keep("limits", {"checked": now(), "needs": [vars(one) for one in needs]})
+            self._log("limits_checked", problems=sum(bool(one.problem) for one in needs))
             rows = [
                 {
                     "limit": one.limit,
@@ -698,6 +785,7 @@ class Run:
         """Upserts the status record as New once there is something to upload; Failed if every row was rejected."""
         with self._guarded(), self._alone():
             done = self._extraction()
+            self.ledger.forget("dry_run")
             if self.config.status is None:
                 return Shown("The table file keeps no status record.")
             if done.rows_staged:
@@ -767,18 +855,21 @@ class Run:
             todo = [one for one in plans if one.todo in upload_step.OPEN]
             if not todo and not rounds.due(self.ledger, self._rounds):
                 self._note("uploaded", rows=0)
+                self._log("upload_finished", jobs=0, rows=0)
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
                 before = self.client.count(self.config.object)
                 self.ledger.record("target_counted", self.client.now().isoformat(timespec="seconds"))
                 self.ledger.settle("target_before", before)
-            begun = time.monotonic()
+            begun, sent = time.monotonic(), sum(one.batch.rows for one in todo)
+            self._log("upload_started", way=self._way, batches=len(todo), rows=sent)
             with self._told():
                 ends = self._upload(todo, self._rounds, self._budget.begin)
             seconds = time.monotonic() - begun
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
+            self._log("upload_finished", jobs=len(ends), **_pace(rows, seconds), rows=rows)
             return Shown(
                 f"{rows:,} rows in {len(ends)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)."
                 + self._rounds_said(),
@@ -870,12 +961,12 @@ class Run:
             def settled(one: upload_step.Plan, end: JobEnd) -> None:
                 bar.update(one.batch.rows)
                 self._log(
-                    "job ended",
-                    round=one.batch.round,
+                    "job_ended",
                     batch=one.batch.number,
+                    round=one.batch.round,
                     job=end.job_id,
-                    state=end.state,
-                    failed=end.failed,
+                    job_state=end.state,
+                    failed_rows=end.failed,
                 )
 
             bar.note = self._in_flight
@@ -935,6 +1026,7 @@ class Run:
                 for attempt in lost:
                     self._fetch_again(self._loader(), attempt)
                     bar.update()
+            self._log("results_fetched", jobs=followed, fetched_again=len(lost))
             if not followed and not lost:
                 return Shown("Every result file is here.", tone="good")
             return Shown(f"{followed} job(s) followed, {len(lost)} set(s) of result files fetched again.")
@@ -966,6 +1058,7 @@ class Run:
             self._looked_at["counted"] = self.ledger.digest()
             with progress("count the rows of every result file"):
                 books = self._balance = self._books()
+            self._log("books_counted", verdict=books.verdict, **_in_rows(_numbers(books)))
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
@@ -982,6 +1075,8 @@ class Run:
             if begun
             else ""
         )
+        if self._whole is not None:
+            said += f"\n{self._trial_said().strip()}"
         if books.unsent:
             said += f"\nNot sent: batch {_ranges(books.unsent)} ({books.not_sent:,} rows); 02_upload with start_batch = 1 sends them."
         if due := rounds.due(self.ledger, self._rounds):
@@ -1030,21 +1125,40 @@ class Run:
             p = self.parameters
             given = comparison.Given(
                 self.config, self.ledger, self.data, self.logs, self.folder / "salesforce", self._rejected_path,
-                self._target, self._exact_lookups, whole=self.portion.span is None and self.portion.since is None,
+                self._target, self._exact_lookups, whole=self._whole is None and self.portion.span is None and self.portion.since is None,
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
-            self._looked_at["compared"] = self.ledger.digest()
+            self._looked_at["compared"], begun = self.ledger.digest(), time.monotonic()
             known = self.ledger.setting("target_after") if given.whole and p.how.mode == "full" else None
             total = int(known) if known else None
             with progress(f"read back {self.config.object}", "rows", total) as bar, _or_less():
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
+            self._keep_contradiction(found)
             state = {"compared": now(), "books": self._looked_at["compared"]}
             self._write("comparison.json", {**state, **told, **found.details()})
-            self._log("compared", **told)
+            self._log(
+                "target_compared", mode=told["mode"], expected_rows=found.expected, compared_rows=found.looked_at,
+                missing_rows=found.missing, extra_rows=found.extra, different_rows=found.different,
+                different_values=found.different_values, proven=found.proven, seconds=_since(begun),
+            )  # fmt: skip
             return comparison_report.shown(found)
+
+    def _keep_contradiction(self, found: comparison.Found) -> None:
+        """What a comparison found wrong stands until one that sees as much finds nothing."""
+        reach, earlier = list(found.how.reach), self._contradiction()
+        refutes = not earlier or reach >= earlier["reach"]
+        if found.contradicted and refutes:
+            kept = {"mode": found.how.mode, "reach": reach, "made": now()}
+            self.ledger.record("contradiction", json.dumps(kept))
+        elif earlier and refutes:
+            self.ledger.forget("contradiction")
+
+    def _contradiction(self) -> dict[str, Any] | None:
+        noted = self.ledger.setting("contradiction")
+        return dict(json.loads(noted)) if noted else None
 
     def totals(self) -> Shown:
         """COUNT, SUM, MIN and MAX of every number, date and datetime, on both sides."""
@@ -1060,26 +1174,30 @@ class Run:
         with self._guarded(), self._alone():
             self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
-            verdict = _verdict(books, found)
-            glue("balance", _numbers(books) | {"verdict": verdict})
+            verdict = _verdict(books, found, self._contradiction())
+            if self._whole is not None:
+                verdict = _OF_A_TRIAL.get(verdict, verdict)
+            glue("balance", _numbers(books) | {"verdict": verdict, "whole": self._whole})
             if found:
                 glue("comparison", found.as_json())
             slice_report.note_verdict(self.ledger, verdict)
             result = slice_report.Result(books, self._failures(), verdict)
             with progress("write the report, with the checksum of every file"):
                 report = slice_report.write(self.folder, self.ledger, result)
+            self._tell_verdict(report, verdict, books)
             if verdict in {"does not balance", "does not reconcile"}:
-                if verdict == "does not reconcile" and self.ledger.attempts():
+                if self.ledger.attempts():
                     self._update_status("In Progress")
+                wrong = _wrong(books, found, self._contradiction())
                 raise BalanceError(
                     f"The {'books' if verdict == 'does not balance' else 'rows'} of run {self.parameters.run_id}, "
-                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(_wrong(books, found))}.",
+                    f"table {self.config.table} do not {verdict.split()[-1]}: {'; '.join(wrong)}.",
                     "Run 02_upload again with the same run_id, then 03_reconcile: rows of unknown outcome are looked up."
                     if books.unknown and rounds.due(self.ledger, self._rounds)
                     else f"Do not trust this load. Look into {self.logs}, and keep the folder as it is for the investigation.",
                 )
             self._close_status(books)
-            self._note(verdict, **_numbers(books))
+            self._note(verdict, **_numbers(books), whole=self._whole)
             where = (
                 f"Report: {self.folder / evidence.HTML}, with the checksums of {len(report.files.entries):,} files\n"
                 f"Result files and rejected rows: {self.logs}"
@@ -1089,6 +1207,15 @@ class Run:
                 f"Verdict: {verdict}. {_summary(books, self.config.operation)}{self._left_out(books)}{said}\n{where}",
                 tone=_TONES[verdict],
             )
+
+    def _tell_verdict(self, report: Report, verdict: reconcile.Verdict, books: reconcile.Balance) -> None:
+        self._log("report_written", files=len(report.files.entries), digest=report.digest)
+        told = {"verdict": verdict, "exit": report.verdict.exit, **_in_rows(_numbers(books))}
+        self._log("verdict_reached", _LEVELS[_TONES[verdict]], **told)
+        self._tell(
+            "verdict", report.verdict.sentence, verdict=verdict, exit=report.verdict.exit, counts=_numbers(books),
+            report=(self.folder / evidence.HTML).relative_to(self.run_folder.parent).as_posix(),
+        )  # fmt: skip
 
     def _refuse_older_looks(self) -> None:
         """A notebook can stay open while an upload goes on in another one."""
@@ -1128,31 +1255,49 @@ class Run:
         if self._tracker and self.config.status:
             named = self.config.status.file_name_field
             fields = ({named: self.external_ref} if named else {}) | self.config.status.fields
-            self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
+            self._tracker.upsert_status(self.external_ref, status, errors=redactor().clean(errors), **fields)
+            self._log("status_record_written", record=self.external_ref, status=status)
 
     def _update_status(self, status: Status, errors: str | None = "") -> None:
         self.ledger.check_claim()
         if self._tracker:
-            self._tracker.update_status(self.external_ref, status, errors=errors)
+            self._tracker.update_status(self.external_ref, status, errors=redactor().clean(errors))
+            self._log("status_record_written", record=self.external_ref, status=status)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Records how a call ended when it fails."""
+        """Records how a call ended when it fails; what it writes is for its owner alone."""
         try:
-            yield
+            with private_files():
+                yield
         except BaseException as error:
-            what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
-            with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
-                self._end_step(f"{type(error).__name__}: {what}")
-                self._note(
-                    _ending(error),
-                    error=what,
-                    exit=exit_of(type(error).__name__),
-                    **({"until": error.until} if isinstance(error, Paused) else {}),
-                )
+            clean_error(error)
+            with suppress(OSError, Ora2sfError), private_files():  # a full disk must not hide what happened
+                self._note_end(error)
             raise
         with suppress(ClaimedError):  # who only looked on leaves no trace
             self._end_step("ok")
+
+    def _note_end(self, error: BaseException) -> None:
+        what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
+        self._end_step(f"{type(error).__name__}: {what}")
+        state, code = _ending(error), exit_of(type(error).__name__)
+        until = {"until": error.until} if isinstance(error, Paused) else {}
+        step = error.next_step if isinstance(error, Ora2sfError) else ""
+        self._note(state, error=what, next_step=step, exit=code, **until)
+        why = fault(error)
+        self._log(_ENDINGS[state], **until, **why, exit=code)
+        # a bad verdict was told as such; who stopped the step knows it
+        if not isinstance(error, KeyboardInterrupt | BalanceError):
+            about = "pause" if until else "failure"
+            self._tell(
+                about,
+                f"{self.step}: {state}. {why['meaning']}",
+                exit=code,
+                error=why["error"],
+                code=why["code"],
+                **until,
+            )
 
     def _end_step(self, outcome: str) -> None:
         """Records how a call ended; nothing is recorded where another process has the slice.
@@ -1165,15 +1310,52 @@ class Run:
             self.ledger.end_step(self._invocation, outcome)
 
     def _note(self, state: str, **details: object) -> None:
-        """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
+        """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened (:mod:`ora2sf.events`)."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
                                     "step": self.step, "state": state, "at": now(), "process": vars(this_process()), **details})  # fmt: skip
-        self._log(state, **details)
 
-    def _log(self, event: str, **details: object) -> None:
-        line = json.dumps({"at": now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+    # the webhook
+
+    def _check_webhook(self) -> None:
+        """Says at once that nobody would be told, and not only when there is something to tell."""
+        if self.parameters.webhook:
+            try:
+                webhook.address(get_connection(self.parameters.webhook))
+            except ConnectionFieldError as error:
+                self._not_told("opening", webhook.Sent(0, 0.0, type(error).__name__), str(error))
+
+    def _tell(self, about: str, sentence: str, **facts: object) -> None:
+        """Sends a message once for each event; that it does not come through is said and logged, and changes nothing else."""
+        p = self.parameters
+        if p.webhook is None or self._invocation is None:
+            return
+        with suppress(Ora2sfError):
+            known = {
+                "run_id": p.run_id,
+                "table": p.table,
+                "window": p.window,
+                "step": self.step,
+                "object": self.config.object,
+            }
+            told = webhook.message(about, {**known, "sentence": sentence, **facts}, self.ledger.digest())
+            if self.ledger.setting(f"webhook {about}") == told["key"]:
+                return
+            sent = webhook.send(p.webhook, told)
+            if sent.reason:
+                self._not_told(about, sent, sent.reason)
+            else:
+                self.ledger.record(f"webhook {about}", told["key"])
+                self._log("webhook_sent", about=about, tries=sent.tries, seconds=sent.seconds)
+
+    def _not_told(self, about: str, sent: webhook.Sent, why: str) -> None:
+        print(
+            f"Warning: the webhook '{self.parameters.webhook}' was not told of the {about}: {why}",
+            file=sys.stderr,
+        )
+        self._log("webhook_failed", about=about, tries=sent.tries, seconds=sent.seconds, reason=sent.reason)
+
+    def _log_move(self, batch: int, attempt: int, state: str, job: str | None) -> None:
+        self._log("attempt_moved", batch=batch, attempt=attempt, state=state, job=job)
 
     def _kept(self) -> dict[str, Any]:
         """``preflight.json``, its parts by name; nothing if it is not there or not whole."""
@@ -1191,6 +1373,23 @@ class Run:
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         part.replace(self.folder / name)
+
+
+def _not_logged(_event: str, **_: object) -> None:
+    """Who only looks on leaves no trace."""
+
+
+def _since(begun: float) -> float:
+    """Seconds since a moment of the monotonic clock."""
+    return round(time.monotonic() - begun, 3)
+
+
+def _pace(rows: int, seconds: float) -> dict[str, float]:
+    return {"seconds": round(seconds, 3)} | ({"rows_per_second": round(rows / seconds, 1)} if seconds else {})
+
+
+def _in_rows(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}_rows": number for name, number in numbers.items()}
 
 
 def _ending(error: BaseException) -> str:
@@ -1240,17 +1439,24 @@ def _or_less() -> Iterator[None]:
         raise TargetError(error.what, step, status=error.status, error_code=error.error_code) from None
 
 
-def _verdict(books: reconcile.Balance, found: comparison.Found | None) -> reconcile.Verdict:
-    """What the books say, and what the org itself says where it was asked."""
-    if found is None or books.verdict == "does not balance":
+def _verdict(
+    books: reconcile.Balance, found: comparison.Found | None, contradiction: Mapping[str, Any] | None
+) -> reconcile.Verdict:
+    """What the books say, and what the org itself says where it was asked, now or earlier."""
+    if books.verdict == "does not balance":
         return books.verdict
-    if found.contradicted:
+    if contradiction:
         return "does not reconcile"
-    return "proven" if books.verdict == "complete" and found.proven else books.verdict
+    return "proven" if books.verdict == "complete" and found and found.proven else books.verdict
 
 
-def _wrong(books: reconcile.Balance, found: comparison.Found | None) -> list[str]:
+def _wrong(
+    books: reconcile.Balance, found: comparison.Found | None, contradiction: Mapping[str, Any] | None
+) -> list[str]:
     wrong = [f"{c.name}: {c.left:,} against {c.right:,}" for c in books.checks if not c.holds and c.enforced]
+    if contradiction and not (found and found.contradicted):
+        earlier = f"what compare = {contradiction['mode']} found wrong at {contradiction['made'][:19]} UTC"
+        wrong.append(f"{earlier} still stands, and only the same or more can refute it")
     if found is None:
         return wrong
     unequal = [f"{line.field}: the totals differ" for line in found.lines if line.differs]

@@ -165,13 +165,7 @@ class RetryRun(Run):
         )
         took = f"\nTaken over from the table file: {fix.changes}" if fix.changes else ""
         self._log(
-            "fixed",
-            fix=fix.number,
-            way=fix.way,
-            failed=fix.failed,
-            rejected=fix.rejected,
-            changes=fix.changes,
-            reason=fix.reason,
+            "rows_fixed", fix=fix.number, way=fix.way, failed_rows=fix.failed, rejected_rows=fix.rejected
         )
         return Shown(f"Fix {fix.number}: {counted} {_WAYS[fix.way]}, {where}.{took}", rows, "good")
 

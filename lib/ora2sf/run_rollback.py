@@ -125,6 +125,7 @@ class RollbackRun(Run):
                 )
             rollback.settled_load(self._slice)
             self.ledger.settle("rollback_begun", now())
+            self._log("rollback_started")
             self._upsert_status("In Progress", None)
             with sigterm_interrupts():
                 return self._delete()
@@ -245,6 +246,10 @@ class RollbackRun(Run):
             "Failed", f"Rolled back: {numbers['gone']} of {numbers['created']} created records were deleted."
         )
         self._note("rolled back", **numbers)
+        self._log("rollback_finished", **{f"{name}_rows": number for name, number in numbers.items()})
+        self._tell(
+            "verdict", "What the run created was deleted.", verdict="rolled back", exit=0, counts=numbers
+        )
         clean = not (found.total("there") or found.total("updated") or found.unproven)
         verdict = "rolled back" if clean else "rolled back with exceptions"
         return Shown(f"Verdict: {verdict}.\n{self._said(found)}", rows, "good" if clean else "warning")

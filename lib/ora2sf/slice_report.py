@@ -16,14 +16,13 @@ from ora2sf import evidence, reconcile, report_page
 from ora2sf import report_model as model
 from ora2sf.batches import PlainText
 from ora2sf.claim import now, this_process
-from ora2sf.connections import known_secrets
-from ora2sf.errors import VERDICTS, BalanceError, ConnectionFieldError, Exit, RunFolderError
+from ora2sf.errors import VERDICTS, BalanceError, Exit, RunFolderError
 from ora2sf.evidence import COMPARISON, HTML, JSON, LEDGER
 from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Invocation, Kind, Ledger
 from ora2sf.meanings import meaning
 from ora2sf.plan import internal_batches
 from ora2sf.provenance import UNKNOWN, commit, versions
-from ora2sf.redaction import Redactor
+from ora2sf.redaction import redactor
 from ora2sf.results import rows_by_attempt
 
 NOT_RECONCILED = "not reconciled"
@@ -33,6 +32,8 @@ _SENTENCES = {
     "proven": "Every row of the source is in Salesforce: every value was read back and is the same.",
     "deleted": "No record that the source names is in Salesforce any more, as the result files say, and the books balance.",
     "complete with exceptions": "The books balance. Some rows were rejected before upload or refused by Salesforce, each with its reason.",
+    "trial": "Only some rows of the slice were read, as was asked for. These are in Salesforce, as far as was looked; nothing is said of the others.",
+    "trial with exceptions": "Only some rows of the slice were read, as was asked for. Some of these were rejected or refused, each with its reason; nothing is said of the others.",
     "nothing to do": "The source has no rows for this slice.",
     "all rejected": "Every row was rejected before upload; nothing was sent.",
     "incomplete": "Some rows were not sent, or Salesforce did not look at them. Run 02_upload again with the same run_id.",
@@ -56,17 +57,9 @@ class Result:
 
 def note_invocation(ledger: Ledger, invocation: int, parameters: Mapping[str, Any], root: Path) -> None:
     """Records what one opening of a notebook works with; a secret among the parameters is replaced."""
-    clean = _redactor().clean(dict(parameters))
+    clean = redactor().clean(dict(parameters))
     facts = versions() | {"host": this_process().host, "commit": commit(root), "parameters": clean}
     ledger.record(f"invocation {invocation}", json.dumps(facts, ensure_ascii=False))
-
-
-def _redactor() -> Redactor:
-    """Knows every secret in reach; connections that cannot be read keep theirs, and are told of where they are used."""
-    try:
-        return Redactor(known_secrets())
-    except ConnectionFieldError:
-        return Redactor(set())
 
 
 def note_server(ledger: Ledger, **facts: str) -> None:
@@ -97,13 +90,14 @@ def write(folder: Path, ledger: Ledger, found: Result) -> model.Report:
             update={"entries": [*entries, evidence.record(folder, folder / HTML)]}
         )
         whole = report.model_copy(update={"files": files})
-        _replace(folder / JSON, evidence.signed(whole.model_dump_json(indent=1) + "\n"))
+        text = evidence.signed(whole.model_dump_json(indent=1) + "\n")
+        _replace(folder / JSON, text)
     except OSError as error:
         raise RunFolderError(
             f"The report in {folder} cannot be written: {error.strerror}.",
             "Free some disk space, or correct the folder's rights; then run `ora2sf report` on it.",
         ) from None
-    return whole
+    return whole.model_copy(update={"digest": evidence.digest_in(text)})
 
 
 def _replace(path: Path, text: str) -> None:
@@ -113,7 +107,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def rebuild(folder: Path) -> model.Report:
-    """Makes the report anew, from the ledger and the files as they are now.
+    """Makes the report anew, from the ledger and the files as they are now; one whose staged data was removed stays as it is.
 
     The books are counted again. The verdict is the one of 03_reconcile, unless something has changed since.
 
@@ -123,8 +117,20 @@ def rebuild(folder: Path) -> model.Report:
     """
     if not (folder / LEDGER).is_file():
         raise RunFolderError(f"{folder} holds no {LEDGER}.", "Name the folder of a slice.")
+    if gone := evidence.removed(folder):
+        return _kept(folder, str(gone["at"]))
     with Ledger(folder / LEDGER) as ledger:
         return write(folder, ledger, _recount(folder, ledger))
+
+
+def _kept(folder: Path, at: str) -> model.Report:
+    found = evidence.report(folder)
+    if found is None:
+        raise RunFolderError(
+            f"{folder / JSON} is gone or was changed, and cannot be made anew: the staged data was removed on {at[:10]}.",
+            "Restore it from a backup.",
+        )
+    return model.Report.model_validate(found)
 
 
 def _recount(folder: Path, ledger: Ledger) -> Result:
@@ -187,7 +193,7 @@ def _extraction(ledger: Ledger, folder: Path) -> Extraction:
 
 def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.Evidence]) -> model.Report:
     done, jobs = _extraction(ledger, folder), jobs_of(ledger)
-    clean = _redactor().clean
+    clean = redactor().clean
     return model.Report(
         version=1,
         digest="0" * 64,
@@ -195,6 +201,7 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         slice=_slice(ledger, folder),
         verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
+        whole=_whole(ledger, done),
         balance=balance_of(found.books),
         comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
@@ -206,6 +213,11 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         invocations=[_invocation(ledger, one, clean) for one in ledger.steps()],
         files=model.Files(rule=evidence.RULE, ledger_sha256=ledger.digest(), entries=entries),
     )
+
+
+def _whole(ledger: Ledger, done: Extraction) -> int | None:
+    whole = int(ledger.setting("whole_count") or 0)
+    return whole if whole > done.source_count else None
 
 
 def _slice(ledger: Ledger, folder: Path) -> model.Slice:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ora2sf import planfile
 from ora2sf.claim import Holder
 from ora2sf.errors import VERDICTS, Exit, RunFolderError
-from ora2sf.ledger import Ledger
+from ora2sf.ledger import looked_at
 
 STATUS = "status.json"
 #: Ways to stop, and what they end a command with.
@@ -46,9 +47,9 @@ def slices(folder: Path) -> dict[str, Path]:
     Raises:
         RunFolderError: there are none.
     """
-    if _is_slice(folder):
+    if is_slice(folder):
         return {folder.resolve().name: folder}
-    found = {one.relative_to(folder).as_posix(): one for one in sorted(filter(_is_slice, _below(folder)))}
+    found = {one.relative_to(folder).as_posix(): one for one in sorted(filter(is_slice, _below(folder)))}
     if not found:
         raise RunFolderError(
             f"{folder} is not the folder of a slice or of a run.",
@@ -57,13 +58,15 @@ def slices(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _is_slice(folder: Path) -> bool:
+def is_slice(folder: Path) -> bool:
+    """Whether a folder is that of one slice."""
     return any((folder / name).is_file() for name in (STATUS, "ledger.sqlite", "report.json"))
 
 
 def _below(folder: Path) -> Iterator[Path]:
+    campaign = folder / planfile.FOLDER  # its report is not that of a slice
     for depth in ("*", "*/*"):
-        yield from (path for path in folder.glob(depth) if path.is_dir())
+        yield from (path for path in folder.glob(depth) if path.is_dir() and path != campaign)
 
 
 def standings(folder: Path) -> list[Standing]:
@@ -93,9 +96,14 @@ def standing(folder: Path, name: str = "") -> Standing:
     if state in _NEXT:
         return Standing(name, step, state, at, Exit.INTERRUPTED, f"{_NEXT[state]} is next")
     if state in VERDICTS:
-        return Standing(name, step, state, at, VERDICTS[state])
+        return Standing(name, step, state, at, VERDICTS[state], _gone(noted))
     until = f"; it can go on at {noted['until']}" if noted.get("until") else ""
     return Standing(name, step, state, at, _exit(noted), detail + until)
+
+
+def _gone(noted: Mapping[str, Any]) -> str:
+    at = str(noted.get("data_removed", ""))
+    return f"its staged data was removed on {at[:10]}" if at else ""
 
 
 def _left_behind(name: str, noted: Mapping[str, Any]) -> Standing:
@@ -117,9 +125,9 @@ def _somebody_is_at_work(folder: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with Ledger(path) as ledger:
+        with looked_at(path) as ledger:
             holder = ledger.holder()
-    except RunFolderError:  # what is wrong with it is for a notebook to say
+    except (RunFolderError, OSError):  # what is wrong with it is for a notebook to say
         return False
     return holder is not None and holder.life == "alive"
 

@@ -55,11 +55,13 @@ class Portion:
     Attributes:
         scn: the system change number that is read as of; without it the slice has a moment of its own.
         since: rows whose ``changed_column`` is not before this local time of the source, or is NULL.
+        most: so many rows at most, the first in the order of the table file: a trial.
     """
 
     span: Span | None = None
     scn: int | None = None
     since: dt.datetime | None = None
+    most: int | None = None
 
     @property
     def consistency(self) -> Consistency:
@@ -71,14 +73,17 @@ class Portion:
         return replace(self, scn=None)
 
     def count(self, config: TableConfig) -> tuple[str, dict[str, Any]]:
-        """The SELECT that counts the slice, and its binds."""
+        """The SELECT that counts the slice, also of a trial the whole of it, and its binds."""
         where, binds = self.condition(config)
         return config.count(where, as_of=self.scn is not None), binds | self._moment()
 
     def select(self, config: TableConfig) -> tuple[str, dict[str, Any]]:
         """The SELECT that reads the slice, and its binds."""
         where, binds = self.condition(config)
-        return config.select(where, as_of=self.scn is not None), binds | self._moment()
+        sql, binds = config.select(where, as_of=self.scn is not None), binds | self._moment()
+        if self.most is None:
+            return sql, binds
+        return f"SELECT {', '.join(config.columns)} FROM ({sql}\n) WHERE ROWNUM <= :most", binds | {"most": self.most}  # fmt: skip
 
     def _moment(self) -> dict[str, Any]:
         return {} if self.scn is None else {"scn": self.scn}

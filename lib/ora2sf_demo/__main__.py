@@ -15,6 +15,7 @@ from typing import Any
 
 from ora2sf.errors import VERDICTS, Exit, exit_of
 from ora2sf.notebooks import execute, name_of, reason
+from ora2sf.private import private_files
 from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count
 from ora2sf_demo.servers import servers
 
@@ -99,7 +100,8 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = ROOT / outputs / run_id / TABLE
     resume = again("demo", run_id, outputs, _given(arguments))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with private_files():
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(f"The folder {folder} cannot be made: {error.strerror}. Correct OUTPUTS.", file=sys.stderr)
         return Exit.CONFIGURATION

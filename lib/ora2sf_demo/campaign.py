@@ -62,7 +62,6 @@ def _books(config: TableConfig, folder: Path, parameters: dict[str, str], bad: s
         return {"state": f"not run: it needs {', '.join(missing)}", "exit": Exit.INTERRUPTED}
     for name in NOTEBOOKS:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             given = parameters | {"table": config.table}
             notebooks.execute(name, folder, given, progress_bar=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other tables go on

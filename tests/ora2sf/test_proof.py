@@ -211,6 +211,18 @@ def test_another_value_than_the_one_that_was_sent_is_named(names, org):
     assert (status(org), noted(names)["state"]) == ("In Progress", "failed")
 
 
+def test_what_a_comparison_found_wrong_stands_until_one_that_sees_as_much_finds_nothing(names, org, client):
+    sent(names)
+    client.send("PATCH", "/sobjects/Product2/ProductCode/K007", json={"Name": "somebody's own words"})
+    with pytest.raises(BalanceError, match="K007: Name is"):
+        reconciled(names).verdict()
+    for less in ("counts", "aggregates"):
+        with pytest.raises(BalanceError, match=r"what compare = full found wrong at .* still stands"):
+            reconciled(names, compare=less).verdict()
+    client.send("PATCH", "/sobjects/Product2/ProductCode/K007", json={"Name": "Tea K007"})
+    assert reconciled(names).verdict().sentence.startswith("Verdict: proven.")
+
+
 def test_a_row_that_was_reported_as_written_and_is_gone_is_named(names, org):
     org.faults.add("lose-rows", object="Product2")
     sent(names)
@@ -218,7 +230,7 @@ def test_a_row_that_was_reported_as_written_and_is_gone_is_named(names, org):
     (gone,) = set(KEYS) - {row["ProductCode"] for row in org.rows("Product2")}
     with pytest.raises(BalanceError, match=f"{gone} is missing"):
         run.verdict()
-    assert (status(org), noted(names)["state"]) == ("Uploading", "failed")
+    assert (status(org), noted(names)["state"]) == ("In Progress", "failed")
 
 
 def test_a_row_in_no_result_file_is_named_with_what_the_org_says_of_it(names, org):

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import re
 import threading
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -60,6 +62,7 @@ def get_salesforce_token(conn_id: str = "salesforce_api") -> Token:
         AuthenticationError: Salesforce refuses (400, 401); the text says which of the reasons it is.
         TryAgain: a server error, or too many calls.
         TargetUnavailable: no answer; a wrong host is likelier than a network that comes back.
+        ConnectionFieldError: also a certificate that is not trusted, and a proxy that refuses.
     """
     connection = get_connection(conn_id)
     url = connection.base_url()
@@ -71,16 +74,86 @@ def get_salesforce_token(conn_id: str = "salesforce_api") -> Token:
         auth = HTTPBasicAuth(client_id.encode(), secret.encode())
     else:
         form |= {"client_id": client_id, "client_secret": secret}
+    way = surroundings(connection)
     try:
         answer = requests.post(
-            f"{url}/services/oauth2/token", data=form, auth=auth, timeout=_TIMEOUT, allow_redirects=False
+            f"{url}/services/oauth2/token",
+            data=form,
+            auth=auth,
+            timeout=_TIMEOUT,
+            allow_redirects=False,
+            proxies=way.proxies,
+            verify=way.verify,
         )
     except requests.RequestException as error:
-        raise TargetUnavailable(
-            f"Salesforce ({conn_id}, {url}) does not answer: {type(error).__name__}.",
-            "Check host of the connection, the network and the proxy.",
-        ) from None
+        raise no_answer(error, f"Salesforce ({conn_id}, {url})") from None
     return _read(answer, connection, url)
+
+
+class Surroundings(NamedTuple):
+    """What the connection says of the way to Salesforce; what it leaves open, the environment says.
+
+    Attributes:
+        proxies: scheme → address of the proxy, or None for no proxy whatever the environment says.
+        verify: the file of authorities to trust, or True.
+    """
+
+    proxies: dict[str, Any]
+    verify: bool | str
+
+
+def surroundings(connection: Connection) -> Surroundings:
+    """Proxy and authorities of a connection (docs/connections.md).
+
+    Raises:
+        ConnectionFieldError: the proxy is no address, or the file of authorities is not there.
+    """
+    proxy = connection.proxy()
+    given = (
+        {} if proxy is None else dict.fromkeys(("http", "https", "all"), None if proxy == "none" else proxy)
+    )
+    ca = connection.path("ca_file")
+    return Surroundings(given, str(ca) if ca else True)
+
+
+def way_to(connection: Connection) -> tuple[str | None, str]:
+    """The proxy that calls of a connection go through, if any, and the file of authorities that they trust; both as
+    ``requests`` finds them in connection and environment.
+    """
+    url = connection.base_url()
+    given = surroundings(connection)
+    with requests.Session() as session:
+        found = session.merge_environment_settings(url, given.proxies, None, given.verify, None)
+    proxy = requests.utils.select_proxy(url, found["proxies"])
+    verify = found["verify"]
+    return proxy, verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+
+
+def no_answer(error: requests.RequestException, who: str) -> TargetUnavailable | ConnectionFieldError:
+    """The error for a sign-in that got no answer; what ``requests`` says quotes addresses, so only the cause is taken."""
+    said = str(error)
+    if found := re.search(r"certificate verify failed: ([^()\"]+)", said):
+        return ConnectionFieldError(
+            f"{who} shows a certificate that is not trusted: {found[1].strip()}.",
+            "Give the authority that signed it (your proxy's, if it looks into https) as extra ca_file; "
+            "check host if the names differ, and this machine's clock.",
+        )
+    if found := re.search(r"Tunnel connection failed: (\d{3})", said):
+        step = (
+            "Give proxy_login and proxy_password."
+            if found[1] == "407"
+            else "Ask who runs the proxy to let this host pass."
+        )
+        return ConnectionFieldError(f"The proxy on the way to {who} answers {found[1]}.", step)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return TargetUnavailable(
+            f"The proxy on the way to {who} does not answer.",
+            "Check extra proxy of the connection, or HTTPS_PROXY and NO_PROXY of the environment.",
+        )
+    return TargetUnavailable(
+        f"{who} does not answer: {type(error).__name__}.",
+        "Check host of the connection, the network and the proxy.",
+    )
 
 
 class AsSent(AuthBase):

@@ -17,8 +17,9 @@ import requests
 import tenacity
 from requests.adapters import HTTPAdapter
 
+from ora2sf.connections import get_connection
 from ora2sf.errors import NotFoundError, TargetError, TargetUnavailable
-from ora2sf.salesforce.auth import AsSent, Token, TokenSource, TryAgain, retry_after
+from ora2sf.salesforce.auth import AsSent, Token, TokenSource, TryAgain, retry_after, surroundings
 
 API_VERSION = "v66.0"
 _POOL = 32
@@ -253,10 +254,11 @@ class SalesforceClient:
                     data.close()
 
     def _surroundings(self, url: str) -> dict[str, Any]:
-        """Proxy and certificates that the environment names, read once: to read it before each call costs more than the call."""
+        """Proxy and certificates that connection and environment name, read once: to read them before each call costs more than the call."""
         with self._environment_lock:
             if self._environment is None:
-                found = self._session.merge_environment_settings(url, {}, None, None, None)
+                way = surroundings(get_connection(self.conn_id))
+                found = self._session.merge_environment_settings(url, way.proxies, None, way.verify, None)
                 self._environment = {name: found[name] for name in ("proxies", "verify", "cert")}
                 self._session.trust_env = False
             return self._environment
@@ -299,6 +301,14 @@ class SalesforceClient:
         """The object as the run-as user sees it; a missing field may be hidden from that user."""
         answer: dict[str, Any] = self.read(f"/sobjects/{quote(sobject, safe='')}/describe")
         return answer
+
+    def objects(self) -> dict[str, str]:
+        """The objects that the run-as user sees: API name → label."""
+        return {str(one["name"]): str(one["label"]) for one in self.read("/sobjects")["sobjects"]}
+
+    def versions(self) -> list[str]:
+        """The API versions that the org offers, such as ``v66.0``, oldest first."""
+        return [f"v{one['version']}" for one in self.read("/services/data")]
 
     def count(self, sobject: str) -> int:
         """``SELECT COUNT() FROM`` the object."""
