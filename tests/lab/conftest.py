@@ -42,7 +42,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     environment = os.environ | {name: str(home / folder) for name, folder in own.items()}
     token = os.urandom(16).hex()
     options = f"--ServerApp.root_dir={home} --allow-root --no-browser --ServerApp.port={_free_port()} --IdentityProvider.token={token} --LabApp.expose_app_in_browser=True"
-    line = ["make", "--no-print-directory", "lab", f"LAB={home / 'lab'}", f"STATE={home / 'state'}", "PRODUCTS=5000", "ROWS=2000", f"LAB_OPTIONS={options}"]  # fmt: skip
+    line = ["make", "--no-print-directory", "lab", f"LAB={home / 'lab'}", f"STATE={home / 'state'}", "PRODUCTS=50000", "ROWS=2000", f"LAB_OPTIONS={options}"]  # fmt: skip
     with subprocess.Popen(
         line,
         cwd=ROOT,
