@@ -113,11 +113,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     A column without any value, such as ``message`` where all went well, is left out.
     """
     names = list(
-<<<<<<< HEAD
-        dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
-=======
         dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", []))
->>>>>>> lab
     )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
