@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,6 @@ def ours(path: Path, out: Path) -> None:
     """This project's extraction, from the first batch to staged files, rejected rows, keys looked through, and ledger."""
     from ora2sf import extract
     from ora2sf.ledger import Ledger
-    from ora2sf.oracle import SourceColumn
     from ora2sf.tables import TableConfig
 
     config = TableConfig.model_validate(
@@ -150,13 +150,17 @@ def ours(path: Path, out: Path) -> None:
             for batch in batches(path):
                 yield pa.Table.from_batches([batch], schema)  # which checks that these types were asked for
 
-    columns = {
-        name: SourceColumn(
-            name, str(kind), padded=False, is_number=pa.types.is_decimal(kind),
-            scale=kind.scale if pa.types.is_decimal(kind) else None, arrow=kind,
-        )
-        for name, kind, _ in COLUMNS
-    }  # fmt: skip
+    @dataclass(frozen=True)
+    class Column:
+        """What extraction asks of a source column; nobody here loads the driver."""
+
+        arrow: pa.DataType
+        padded: bool = False
+
+        def arrow_type(self, _scale: int) -> pa.DataType:
+            return self.arrow
+
+    columns = {name: Column(kind) for name, kind, _ in COLUMNS}
     # the others keep no source columns for a later change of the rules either
     extract.extract(
         config, Rows(), columns, Ledger(out / "ledger.sqlite"), out, out / "rejected.csv", batch_size=FILE_ROWS, keep_source=False  # type: ignore[arg-type]

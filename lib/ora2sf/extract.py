@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -23,12 +24,15 @@ from ora2sf.fields import DecimalField
 from ora2sf.kept import SourceFile
 from ora2sf.keys import KeyFile, ReferenceFile
 from ora2sf.ledger import Batch, Ledger
-from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.profile import Look, Profiler
 from ora2sf.tables import TableConfig
 from ora2sf.windows import Portion
 
-_AHEAD = 2  # batches that are held beside the one that the driver decodes
+if TYPE_CHECKING:
+    from ora2sf.oracle import OracleSource, SourceColumn
+
+_MAKERS = 2  # threads that convert
+_AHEAD = 3  # batches that are held beside the one that the driver decodes
 _WHOLE = Portion()
 _SAMPLE = 3
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
@@ -137,23 +141,23 @@ def extract(
 def _stage_all(
     convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
 ) -> Sample:
-    """Converts in one thread and stages in another while the driver decodes the next batch; only these are held."""
+    """Converts in two threads and stages in another while the driver decodes the next batch; only these are held."""
     sample = Sample()
     first_row = 1
 
-    def made(rows: pl.DataFrame, first: int) -> tuple[Converted, Look]:
+    def made(rows: pl.DataFrame, first: int) -> tuple[Converted, _Ahead]:
         done = convert.convert(rows, first)
-        return done, stage.profiler.look(done.staged)
+        return done, stage.ahead(done.staged)
 
-    def staged(table: pa.Table, work: Future[tuple[Converted, Look]]) -> None:
-        done, look = work.result()
+    def staged(table: pa.Table, work: Future[tuple[Converted, _Ahead]]) -> None:
+        done, ahead = work.result()
         if not stage.rows_read:
             sample.cut_to(done.staged)
-        stage.add(done, look)
+        stage.add(done, ahead)
         stage.keep(table)
 
     with (
-        ThreadPoolExecutor(1, thread_name_prefix="convert") as maker,
+        ThreadPoolExecutor(_MAKERS, thread_name_prefix="convert") as maker,
         ThreadPoolExecutor(1, thread_name_prefix="stage") as stager,
     ):
         pending: deque[Future[None]] = deque()
@@ -169,6 +173,13 @@ def _stage_all(
         for one in pending:
             one.result()
     return sample
+
+
+class _Ahead(NamedTuple):
+    """What can be made of converted rows before their turn to be staged comes."""
+
+    look: Look
+    lines: list[bytes]
 
 
 class _Stage:
@@ -205,13 +216,17 @@ class _Stage:
             self._data, stem, config.header, config.external_id_field, self._batch_size, parent=parent
         )
 
-    def add(self, done: Converted, look: Look | None = None) -> None:
-        """Takes one converted batch, in reading order, and what the profiler saw in it."""
+    def ahead(self, rows: pl.DataFrame) -> _Ahead:
+        """What staging these rows takes most of its time for; threads may do it for several batches side by side."""
+        return _Ahead(self.profiler.look(rows), self._writer.lines(rows))
+
+    def add(self, done: Converted, ahead: _Ahead | None = None) -> None:
+        """Takes one converted batch, in reading order, and what was made ahead of it."""
         self.rows_read += done.staged.height + len(done.rejected)
         self._reject(done.rejected)
         self.changed.update(done.changed)
         self._check_limits()
-        self._stage(done.staged, look)
+        self._stage(done.staged, ahead)
         self._keys.add(done.staged, done.rejected)
 
     def keep(self, source: pa.Table) -> None:
@@ -219,10 +234,11 @@ class _Stage:
         if self._kept:
             self._kept.add(source)
 
-    def _stage(self, rows: pl.DataFrame, look: Look | None = None) -> None:
-        self._writer.add(rows)
+    def _stage(self, rows: pl.DataFrame, ahead: _Ahead | None = None) -> None:
+        look, lines = ahead or self.ahead(rows)
+        self._writer.add(rows, lines)
         self._references.add(rows)
-        self.profiler.add(self.profiler.look(rows) if look is None else look)
+        self.profiler.add(look)
 
     def _check_limits(self, *, ended: bool = False) -> None:
         """Stops the extraction when more rows are rejected than the table file allows."""
