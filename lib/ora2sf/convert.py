@@ -680,9 +680,7 @@ def _datetime(column: _Column, spec: DateTimeField, zone: str) -> _Rule:
     return _Rule(text, misfits, changes, _quick_time(column, spec, moment, quick))
 
 
-def _quick_datetime(
-    column: _Column, spec: DateTimeField, zone: str, moment: pl.Expr, utc: pl.Expr
-) -> _Quick:
+def _quick_datetime(column: _Column, spec: DateTimeField, zone: str, moment: pl.Expr, utc: pl.Expr) -> _Quick:
     micros, doubts = utc.to_physical(), tuple[pl.Expr, ...]()
     if settled := _settled(zone):
         since, ahead = settled

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from ora2sf.oracle import OracleSource, SourceColumn
 
 _MAKERS = 2  # threads that convert
-_AHEAD = 3  # batches that are held beside the one that the driver decodes
+_AHEAD = 2  # batches that are held beside the one that the driver decodes
+_Made = TypeVar("_Made")
 _WHOLE = Portion()
 _SAMPLE = 3
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
@@ -141,38 +142,58 @@ def extract(
 def _stage_all(
     convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
 ) -> Sample:
-    """Converts in two threads and stages in another while the driver decodes the next batch; only these are held."""
+    """Converts and stages everything, and keeps the first rows to show them."""
     sample = Sample()
-    first_row = 1
 
-    def made(rows: pl.DataFrame, first: int) -> tuple[Converted, _Ahead]:
-        done = convert.convert(rows, first)
+    def made(rows: pl.DataFrame, first_row: int) -> tuple[Converted, _Ahead]:
+        if first_row == 1:
+            sample.before = rows
+        done = convert.convert(rows, first_row)
         return done, stage.ahead(done.staged)
 
-    def staged(table: pa.Table, work: Future[tuple[Converted, _Ahead]]) -> None:
-        done, ahead = work.result()
+    def staged(table: pa.Table, work: tuple[Converted, _Ahead]) -> None:
+        done, ahead = work
         if not stage.rows_read:
             sample.cut_to(done.staged)
         stage.add(done, ahead)
         stage.keep(table)
 
+    in_order(tables, made, staged, read)
+    return sample
+
+
+def in_order(
+    tables: Iterator[pa.Table],
+    make: Callable[[pl.DataFrame, int], _Made],
+    take: Callable[[pa.Table, _Made], object],
+    read: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Works on some batches side by side while the driver decodes the next one; only these are held.
+
+    Args:
+        make: gets a batch and the number of its first row; runs in several threads.
+        take: gets each batch and what was made of it, in their order; runs in one thread.
+        read: told each number of rows read.
+    """
+    first_row = 1
+
+    def taken(table: pa.Table, work: Future[_Made]) -> None:
+        take(table, work.result())
+
     with (
-        ThreadPoolExecutor(_MAKERS, thread_name_prefix="convert") as maker,
-        ThreadPoolExecutor(1, thread_name_prefix="stage") as stager,
+        ThreadPoolExecutor(_MAKERS, thread_name_prefix="convert") as makers,
+        ThreadPoolExecutor(1, thread_name_prefix="stage") as taker,
     ):
         pending: deque[Future[None]] = deque()
         for table in tables:
             rows = pl.DataFrame(table)
-            if first_row == 1:
-                sample.before = rows
-            pending.append(stager.submit(staged, table, maker.submit(made, rows, first_row)))
+            pending.append(taker.submit(taken, table, makers.submit(make, rows, first_row)))
             first_row += rows.height
             read(rows.height)
             if len(pending) > _AHEAD:
                 pending.popleft().result()
         for one in pending:
             one.result()
-    return sample
 
 
 class _Ahead(NamedTuple):
