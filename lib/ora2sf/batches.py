@@ -78,8 +78,8 @@ class BatchWriter:
         self.batches: list[Batch] = []
 
     def lines(self, rows: pl.DataFrame) -> list[bytes]:
-        """The lines of rows that are going to be added, so that another thread can make them; of no use with a parent."""
-        if self._parent is not None:
+        """The lines of rows that will be added, for a thread that makes them ahead; none if they are cut otherwise anyway."""
+        if self._parent is not None or self._batch_size < _BLOCK:
             return []
         rows = rows.select(self._header)
         return [encode(rows.slice(at, _BLOCK)) for at in range(0, rows.height, _BLOCK)]
