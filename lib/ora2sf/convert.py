@@ -45,6 +45,7 @@ from ora2sf.fields import (
     PicklistField,
     TextField,
     UrlField,
+    digits,
 )
 from ora2sf.tables import TableConfig
 
@@ -843,7 +844,4 @@ def shown(row: Mapping[str, object], spec: AnyField) -> str:
 def _plain(value: object) -> str:
     if value is None:
         return ""
-    if not isinstance(value, Decimal):
-        return str(value)
-    digits = format(value, "f")  # not normalize(): it rounds to 28 digits
-    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return digits(value) if isinstance(value, Decimal) else str(value)

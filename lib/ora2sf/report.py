@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 from tqdm import tqdm
 
+from ora2sf.fields import digits
+
 Tone = Literal["plain", "good", "warning", "bad"]
 _COLOURS: dict[Tone, str] = {"plain": "#5b6770", "good": "#2e7d32", "warning": "#b26a00", "bad": "#b3261e"}
 _WIDEST = 100
@@ -78,8 +80,7 @@ def _row(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, Decimal):
-        digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
-        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+        return digits(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
