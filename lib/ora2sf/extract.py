@@ -51,10 +51,10 @@ class Sample:
     before: pl.DataFrame = field(default_factory=pl.DataFrame)
     after: pl.DataFrame = field(default_factory=pl.DataFrame)
 
-    def cut_to(self, staged: pl.DataFrame) -> None:
-        """Keeps three rows, once it is known which rows of the first batch are staged."""
+    def take(self, source: pl.DataFrame, staged: pl.DataFrame) -> None:
+        """Keeps three staged rows of the first batch."""
         self.after = staged.head(_SAMPLE)
-        self.before = self.before[(self.after[Converter.row_column] - 1).to_list()]
+        self.before = source[(self.after[Converter.row_column] - 1).to_list()]
 
 
 def arrow_schema(config: TableConfig, columns: dict[str, SourceColumn]) -> pa.Schema:
@@ -146,15 +146,13 @@ def _stage_all(
     sample = Sample()
 
     def made(rows: pl.DataFrame, first_row: int) -> tuple[Converted, _Ahead]:
-        if first_row == 1:
-            sample.before = rows
         done = convert.convert(rows, first_row)
         return done, stage.ahead(done.staged)
 
     def staged(table: pa.Table, work: tuple[Converted, _Ahead]) -> None:
         done, ahead = work
         if not stage.rows_read:
-            sample.cut_to(done.staged)
+            sample.take(pl.DataFrame(table), done.staged)
         stage.add(done, ahead)
         stage.keep(table)
 
