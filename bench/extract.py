@@ -159,17 +159,17 @@ def table() -> Any:
 
 
 @contextmanager
-def filled(folder: Path, rows: int) -> Iterator[str]:
-    """fakeoracle with the rows in it; yields its address."""
+def filled(folder: Path, rows: int) -> Iterator[tuple[int, str]]:
+    """fakeoracle with the rows in it; yields its process id and its address."""
     command = ["-m", "fakeoracle", "--user", fakeoracle.USER, "--database", str(folder / "source.duckdb")]
-    with fakeoracle.process(command) as (_, dsn):
+    with fakeoracle.process(command) as (pid, dsn):
         with fakeoracle.connect(dsn) as database, database.cursor() as cursor:
             cursor.execute(f"create table t ({', '.join(f'{name} {kind}' for name, kind in ORACLE.items())})")
             marks = ", ".join(f":{place}" for place in range(1, len(ORACLE) + 1))
             for part in parts(folder / "rows.arrow", rows):
                 cursor.executemany(f"insert into t values ({marks})", part, batch_size=INSERTED)
             database.commit()
-        yield dsn
+        yield pid, dsn
 
 
 def parts(path: Path, rows: int) -> Iterator[pa.Table]:
@@ -201,7 +201,7 @@ def recorded(folder: Path, dsn: str, name: str, rows: int) -> Path:
 def speed(folder: Path, rows: int, rounds: int) -> None:
     """Every contender in turn."""
     with ExitStack() as stack:
-        with filled(folder, rows) as dsn:
+        with filled(folder, rows) as (_, dsn):
             recordings = {name: recorded(folder, dsn, name, rows) for name in CONTENDERS}
         size = recordings["driver alone"].stat().st_size
         print(f"{rows:,} rows of {len(ORACLE)} columns, {size / 1e6:,.0f} MB on the wire; {rounds} rounds in turn, medians", flush=True)  # fmt: skip
@@ -256,7 +256,7 @@ def memory(folder: Path) -> None:
     peaks = {}
     for rows in (500_000, 5_000_000):
         with tempfile.TemporaryDirectory(dir=folder) as inner:
-            with filled(Path(inner), rows) as dsn:
+            with filled(Path(inner), rows) as (_, dsn):
                 path = recorded(Path(inner), dsn, "ours", rows)
             with fakeoracle.process([fakeoracle.__file__, "--replay", str(path)]) as (pid, address):
                 peaks[rows] = measured(Path(inner), "ours", pid, address)["peak"]
