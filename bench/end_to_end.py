@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import extract  # bench/extract.py, and so on
+from measuring import check, child, kept, parser, peak_mb, processor_seconds
+
 import fakeforce
 import fakeoracle
-from measuring import check, child, kept, parser, peak_mb, processor_seconds
 
 RUN = {"run_id": "bench", "table": "t"}
 STEPS = {
@@ -49,10 +50,15 @@ def main() -> int:
         print(json.dumps(steps()))
         return 0
     with kept("end_to_end", keep=given.keep):
-        print(f"{'rows':>11}  {'step':<14}{'seconds':>9}{'rows/s':>10}{'CPU s':>8}{'peak MiB':>10}   servers' CPU s: oracle, force", flush=True)
+        print(
+            f"{'rows':>11}  {'step':<14}{'seconds':>9}{'rows/s':>10}{'CPU s':>8}{'peak MiB':>10}   servers' CPU s: oracle, force",
+            flush=True,
+        )
         peaks = [whole(rows) for rows in given.rows]
         for step, smaller, larger in zip(STEPS, *(peaks[-2:] if peaks[1:] else peaks * 2), strict=True):
-            print(f"{step}: {larger / smaller:.2f} times the peak memory at {given.rows[-1] / given.rows[-2 % len(peaks)]:g} times the rows")
+            print(
+                f"{step}: {larger / smaller:.2f} times the peak memory at {given.rows[-1] / given.rows[-2 % len(peaks)]:g} times the rows"
+            )
     return 0
 
 
@@ -70,9 +76,14 @@ def whole(rows: int) -> list[float]:
         check("rows staged", said["staged"], rows)
     for step, one in said["steps"].items():
         servers = "  ".join(f"{seconds:8.2f}" for seconds in one["servers"])
-        print(f"{rows:11,}  {step:<14}{one['seconds']:9.2f}{rows / one['seconds']:10,.0f}{one['cpu']:8.2f}{one['peak']:10.0f}   {servers}")
+        print(
+            f"{rows:11,}  {step:<14}{one['seconds']:9.2f}{rows / one['seconds']:10,.0f}{one['cpu']:8.2f}{one['peak']:10.0f}   {servers}"
+        )
     seconds, cpu = (sum(one[key] for one in said["steps"].values()) for key in ("seconds", "cpu"))
-    print(f"{rows:11,}  {'all three':<14}{seconds:9.2f}{rows / seconds:10,.0f}{cpu:8.2f}{said['peak']:10.0f}", flush=True)
+    print(
+        f"{rows:11,}  {'all three':<14}{seconds:9.2f}{rows / seconds:10,.0f}{cpu:8.2f}{said['peak']:10.0f}",
+        flush=True,
+    )
     return [one["peak"] for one in said["steps"].values()]
 
 
@@ -85,7 +96,11 @@ def steps() -> dict[str, Any]:
 
     found: dict[str, Any] = {"steps": {}, "peak": 0.0}
     for step, cells in STEPS.items():
-        with measured(found, step), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            measured(found, step),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             run = open_run(step, RUN)  # type: ignore[arg-type]
             for cell in cells.split():
                 shown = getattr(run, cell)()
@@ -122,7 +137,9 @@ def write_project(home: Path) -> None:
     fields = "".join(f"\n[[fields]]\n{toml(spec)}" for spec in extract.FIELDS)
     (home / "tables/t.toml").write_text(f'{head}\n[source]\ntable = "T"\n{fields}', encoding="utf-8")
     objects = "".join(f"\n[[fields]]\n{toml(in_the_org(spec))}" for spec in extract.FIELDS)
-    (home / "schema/T__c.toml").write_text(f'name = "{config.object}"\nkey_prefix = "a0B"\n{objects}', encoding="utf-8")
+    (home / "schema/T__c.toml").write_text(
+        f'name = "{config.object}"\nkey_prefix = "a0B"\n{objects}', encoding="utf-8"
+    )
 
 
 def in_the_org(spec: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +162,9 @@ def toml(values: dict[str, Any]) -> str:
 
     def written(value: Any) -> str:
         if isinstance(value, dict):
-            return f"{{ {', '.join(f'{json.dumps(key)} = {json.dumps(one)}' for key, one in value.items())} }}"
+            return (
+                f"{{ {', '.join(f'{json.dumps(key)} = {json.dumps(one)}' for key, one in value.items())} }}"
+            )
         return json.dumps(value)
 
     return "".join(f"{key} = {written(value)}\n" for key, value in values.items())
@@ -155,7 +174,14 @@ def connections(dsn: str, url: str) -> dict[str, str]:
     """The environment that names both servers."""
     address, _, service = dsn.partition("/")
     host, _, port = address.partition(":")
-    oracle = {"conn_type": "oracle", "host": host, "port": int(port), "schema": service, "login": fakeoracle.USER, "password": fakeoracle.PASSWORD}
+    oracle = {
+        "conn_type": "oracle",
+        "host": host,
+        "port": int(port),
+        "schema": service,
+        "login": fakeoracle.USER,
+        "password": fakeoracle.PASSWORD,
+    }
     force = {"conn_type": "http", "host": url, "login": "demo-client", "password": "demo-secret"}
     return {"AIRFLOW_CONN_ORACLE_TMS": json.dumps(oracle), "AIRFLOW_CONN_SALESFORCE_API": json.dumps(force)}
 

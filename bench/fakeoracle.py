@@ -1,4 +1,4 @@
-"""How fast fakeoracle serves rows: `python bench/fakeoracle.py [--rows N] [--sizes N,N] [--rounds N]`.
+"""How fast fakeoracle serves rows: `python bench/fakeoracle.py [--rows N] [--sizes N,N] [--rounds N] [--keep]`.
 
 One query of ten mixed columns is read with fetch_df_batches from three servers in turn, each in a process of its own:
 (a) `canned`, which sends recorded replies and does nothing else: the most that driver and client can take;
@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import oracledb
+from measuring import kept, parser, peak_mb, processor_seconds
 
 USER, PASSWORD = "TMS", "secret"
 COLUMNS = (
@@ -208,26 +209,15 @@ def replay(path: Path) -> None:
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def status(pid: int) -> tuple[float, float]:
-    """Return seconds of processor time and the peak of memory in megabytes of a process (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    (peak,) = [
-        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
-    ]
-    return ticks / os.sysconf("SC_CLK_TCK"), int(peak) / 1024
-
-
 def measure(pid: int, dsn: str, size: int, rows: int) -> Measured:
     """Read the table once."""
     with connect(dsn) as connection:
-        before, began = status(pid)[0], time.perf_counter()
+        before, began = processor_seconds(pid), time.perf_counter()
         found = read(connection, size)
         seconds = time.perf_counter() - began
-        cpu, peak = status(pid)
         if found != rows:
             raise SystemExit(f"{found} rows in place of {rows}")
-    return Measured(rows / seconds, cpu - before, peak)
+    return Measured(rows / seconds, processor_seconds(pid) - before, peak_mb(pid))
 
 
 def show(what: str, size: int, measured: list[Measured]) -> float:
@@ -284,18 +274,19 @@ def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, row
 
 def main() -> None:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=1_000_000)
+    arguments.add_argument(
+        "--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)"
     )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--replay", metavar="FILE", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.replay:
-        replay(Path(arguments.replay))
-    else:
-        bench(arguments.rows, [int(size) for size in arguments.sizes.split(",")], arguments.rounds)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--replay", metavar="FILE", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.replay:
+        replay(Path(given.replay))
+        return
+    with kept("fakeoracle", keep=given.keep):
+        bench(given.rows, [int(size) for size in given.sizes.split(",")], given.rounds)
 
 
 if __name__ == "__main__":
