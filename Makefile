@@ -13,7 +13,7 @@ BAD_ROWS := [ $$? -eq 3 ]
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
+.PHONY: help demo demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,20 +46,30 @@ test-drivers: $(VENV)/.test  ## fakeoracle with drivers in Go and JavaScript, in
 	@$(MAKE) --no-print-directory --keep-going .drivers/.python .drivers/.node || echo "Tests of a driver that is not installed are skipped"
 	@$(BIN)/python -m pytest tests/drivers
 
+# KEEP=yes writes what a benchmark prints to bench/results/
+BENCH := $(BIN)/python bench
+KEPT = $(if $(KEEP),--keep)
+
 bench-convert: $(VENV)/.test  ## conversion and staging against pandas and csv.writer
-	@$(BIN)/python bench/convert.py
+	@$(BENCH)/convert.py $(KEPT)
+
+bench-end-to-end: $(VENV)/.test  ## the three notebooks' steps on 10 thousand, 100 thousand and a million rows
+	@$(BENCH)/end_to_end.py $(KEPT)
+
+bench-extract: $(VENV)/.test  ## the extraction against the driver alone, cursor rows and pandas
+	@$(BENCH)/extract.py $(KEPT)
 
 bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
-	@$(BIN)/python bench/fakeforce.py
+	@$(BENCH)/fakeforce.py $(KEPT)
 
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
-	@$(BIN)/python bench/fakeoracle.py
+	@$(BENCH)/fakeoracle.py $(KEPT)
 
 bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in ten million rows, beside a merge of pandas
-	@$(BIN)/python bench/reconcile.py
+	@$(BENCH)/reconcile.py $(KEPT)
 
 bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
-	@$(BIN)/python bench/upload.py
+	@$(BENCH)/upload.py $(KEPT)
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .

@@ -216,7 +216,7 @@ def speed(folder: Path, rows: int, rounds: int) -> None:
         size = recordings["driver alone"].stat().st_size
         print(f"{rows:,} rows of {len(ORACLE)} columns, {size / 1e6:,.0f} MB on the wire; {rounds} rounds in turn, medians", flush=True)  # fmt: skip
         servers = {
-            name: stack.enter_context(fakeoracle.process([fakeoracle.__file__, "--replay", str(path)]))
+            name: stack.enter_context(fakeoracle.process([fakeoracle.REPLAY, str(path)]))
             for name, path in recordings.items()
         }
         found = in_turn(list(CONTENDERS), rounds, lambda name: measured(folder, name, *servers[name]))
@@ -272,7 +272,7 @@ def memory(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as inner:
             with filled(Path(inner), rows) as (_, dsn):
                 path = recorded(Path(inner), dsn, "ours", rows)
-            with fakeoracle.process([fakeoracle.__file__, "--replay", str(path)]) as (pid, address):
+            with fakeoracle.process([fakeoracle.REPLAY, str(path)]) as (pid, address):
                 peaks[rows] = measured(Path(inner), "ours", pid, address)["peak"]
         print(f"{rows:>9,} rows: {peaks[rows]:.0f} MiB at the peak", flush=True)
     ratio = peaks[5_000_000] / peaks[500_000]

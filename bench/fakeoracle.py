@@ -7,10 +7,8 @@ One query of ten mixed columns is read with fetch_df_batches from three servers 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
-import itertools
 import json
 import os
 import select
@@ -24,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -38,6 +35,8 @@ COLUMNS = (
 )
 QUERY = "select * from bench"
 INSERTED = 50_000  # rows of one executemany
+#: Serves what :func:`record` wrote.
+REPLAY = str(Path(__file__).with_name("replay.py"))
 CACHE_GOAL, DUCKDB_GOAL = 0.6, 60_000
 
 
@@ -171,41 +170,6 @@ def _forward(listener: socket.socket, port: int, replies: list[bytearray]) -> No
                     client.sendall(data)
 
 
-def replay(path: Path) -> None:
-    """Serve logins as fakeoracle does, and after each login the recorded replies, one for each request."""
-    from fakeoracle import session
-
-    lengths: list[int] = json.loads(path.with_suffix(".json").read_text())
-
-    class Replay(session.Session):
-        """A session whose calls are answered from the recording."""
-
-        def _serve(self) -> None:
-            if not self._connect():
-                return
-            self._negotiate()
-            if not self._log_in():
-                return
-            channel = getattr(self, "_channel", self)
-            take = getattr(channel, "next_packet", None) or channel._next_packet
-            out = channel._socket
-            with path.open("rb") as recorded:
-                for start, length in zip(itertools.accumulate(lengths, initial=0), lengths, strict=False):
-                    take()
-                    out.sendfile(recorded, start, length)
-
-    from fakeoracle import server as listener
-
-    listener.Session = Replay  # type: ignore[misc,attr-defined]
-    nothing: Any = SimpleNamespace(
-        rollback=lambda: None, close=lambda: None, interrupt=lambda: None, in_transaction=False
-    )
-    listener.Database.open_session = lambda self, user: nothing  # type: ignore[method-assign]
-    with listener.serve(users={USER: PASSWORD}) as running:
-        print(json.dumps({"dsn": running.dsn}), flush=True)
-        threading.Event().wait()
-
-
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +219,7 @@ def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, row
     dsn = servers["duckdb"][1]
     recorded = Path(folder, f"{size}.replies")
     record(dsn, lambda address: _read_once(address, size), recorded)
-    with process([__file__, "--replay", str(recorded)]) as canned:
+    with process([REPLAY, str(recorded)]) as canned:
         turns = {"canned": canned} | servers
         measured: dict[str, list[Measured]] = {what: [] for what in turns}
         for pid, address in turns.values():
@@ -280,11 +244,7 @@ def main() -> None:
         "--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)"
     )
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--replay", metavar="FILE", help=argparse.SUPPRESS)
     given = arguments.parse_args()
-    if given.replay:
-        replay(Path(given.replay))
-        return
     with kept("fakeoracle", keep=given.keep):
         bench(given.rows, [int(size) for size in given.sizes.split(",")], given.rounds)
 
