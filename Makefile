@@ -18,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
+.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,20 +65,30 @@ test-drivers: $(VENV)/.test  ## fakeoracle with drivers in Go and JavaScript, in
 	@$(MAKE) --no-print-directory --keep-going .drivers/.python .drivers/.node || echo "Tests of a driver that is not installed are skipped"
 	@$(BIN)/python -m pytest tests/drivers
 
+# KEEP=yes writes what a benchmark prints to bench/results/
+BENCH := $(BIN)/python bench
+KEPT = $(if $(KEEP),--keep)
+
 bench-convert: $(VENV)/.test  ## conversion and staging against pandas and csv.writer
-	@$(BIN)/python bench/convert.py
+	@$(BENCH)/convert.py $(KEPT)
+
+bench-end-to-end: $(VENV)/.test  ## the three notebooks' steps on 10 thousand, 100 thousand and a million rows
+	@$(BENCH)/end_to_end.py $(KEPT)
+
+bench-extract: $(VENV)/.test  ## the extraction against the driver alone, cursor rows and pandas
+	@$(BENCH)/extract.py $(KEPT)
 
 bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
-	@$(BIN)/python bench/fakeforce.py
+	@$(BENCH)/fakeforce.py $(KEPT)
 
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
-	@$(BIN)/python bench/fakeoracle.py
+	@$(BENCH)/fakeoracle.py $(KEPT)
 
 bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in ten million rows, beside a merge of pandas
-	@$(BIN)/python bench/reconcile.py
+	@$(BENCH)/reconcile.py $(KEPT)
 
 bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
-	@$(BIN)/python bench/upload.py
+	@$(BENCH)/upload.py $(KEPT)
 
 audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
 	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)

@@ -1,6 +1,6 @@
 """Conversion and staging against what a user would write instead: the same rows, the same files, whole processes in turn.
 
-    python bench/convert.py [--rows 1000000] [--rounds 3] [--memory]
+    python bench/convert.py [--rows 1000000] [--rounds 3] [--memory] [--keep]
 
 Every contender reads the same Arrow batches (20,000 rows each, from a file, as a driver hands them over), converts them by
 the same rules and writes gzip files of 40,000 rows with the same library at the same level (isal, 1). What they write is
@@ -19,15 +19,10 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime as dt
-import json
 import os
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -38,6 +33,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 from isal import igzip, igzip_threaded
+from measuring import Figures, child, in_turn, kept, parser, show, tell
 
 BATCH, FILE_ROWS = 20_000, 40_000
 ZONE = ZoneInfo("Asia/Bangkok")
@@ -337,31 +333,13 @@ CONTENDERS: dict[str, Callable[[Path, Path], None]] = {
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def run(name: str, path: Path) -> dict[str, float]:
-    """One contender as a process of its own; seconds of wall clock and CPU, and MiB of memory at the peak."""
-    out = Path(tempfile.mkdtemp(prefix="bench-", dir=path.parent))
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", name, str(path), str(out)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    wall = time.perf_counter() - begun
-    shutil.rmtree(out)
-    return {"wall": wall, **json.loads(done.stdout)}
-
-
-def one(name: str, path: Path, out: Path) -> None:
-    """The process that is measured."""
-    CONTENDERS[name](path, out)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    # not ru_maxrss: it counts what the parent held before exec
-    peak = next(
-        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
-    )
-    print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "peak": int(peak.split()[1]) / 1024}), flush=True)
-    os._exit(0)  # all files are whole; taking apart the imported modules belongs to nobody's work
+def run(name: str, path: Path) -> Figures:
+    """One contender as a process of its own."""
+    out = tempfile.mkdtemp(prefix="bench-", dir=path.parent)
+    try:
+        return child(__file__, "--one", name, str(path), out)
+    finally:
+        shutil.rmtree(out)
 
 
 def cells(folder: Path) -> list[list[str]]:
@@ -391,20 +369,20 @@ def compare(folder: Path, rows: int = 20_000) -> None:
 
 def main() -> None:
     """Prints a table of seconds, memory and ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=1_000_000)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument(
         "--memory", action="store_true", help="peak memory of ours at 500,000 and 5,000,000 rows"
     )
-    parser.add_argument("--one", nargs=3, metavar=("NAME", "ROWS", "OUT"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments.add_argument("--one", nargs=3, metavar=("NAME", "ROWS", "OUT"), help=argparse.SUPPRESS)
+    given = arguments.parse_args()
     if given.one:
-        one(given.one[0], Path(given.one[1]), Path(given.one[2]))
-        return
-    with tempfile.TemporaryDirectory(prefix="bench-convert-") as name:
+        name, *paths = given.one
+        tell(lambda: CONTENDERS[name](*map(Path, paths)))
+        sys.stdout.flush()
+        os._exit(0)  # all files are whole; taking apart the imported modules belongs to nobody's work
+    with kept("convert", keep=given.keep), tempfile.TemporaryDirectory(prefix="bench-convert-") as name:
         folder = Path(name)
         compare(folder)
         if given.memory:
@@ -419,24 +397,10 @@ def _speed(folder: Path, rows: int, rounds: int) -> None:
     print(
         f"{rows:,} rows of {len(COLUMNS)} columns, {path.stat().st_size / 1e6:,.0f} MB as Arrow; {rounds} rounds in turn, medians"
     )
-    taken: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    for _ in range(rounds):
-        for name in CONTENDERS:
-            taken[name].append(run(name, path))
-    middle = {
-        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
-        for name, found in taken.items()
-    }
-    print(
-        f"{'':24}{'wall s':>8}{'CPU s':>8}{'rows/s':>11}{'peak MiB':>10}   {'ours is faster by':>19}   {'whole step by':>15}"
-    )
-    print(f"{'':61}   {'wall':>10}{'CPU':>9}   {'wall':>7}{'CPU':>8}")
-    for name, found in middle.items():
-        line = f"{name:24}{found['wall']:8.2f}{found['cpu']:8.2f}{rows / found['wall']:11,.0f}{found['peak']:10.0f}"
-        if name not in OURS:
-            alone, whole = ({key: found[key] / middle[mine][key] for key in found} for mine in OURS)
-            line += f"   {alone['wall']:10.1f}{alone['cpu']:9.1f}   {whole['wall']:7.1f}{whole['cpu']:8.1f}"
-        print(line)
+    found = in_turn(list(CONTENDERS), rounds, lambda name: run(name, path))
+    for mine, other in (OURS, OURS[::-1]):
+        print()
+        show({name: runs for name, runs in found.items() if name != other}, rows, mine)
 
 
 def _memory(folder: Path) -> None:
