@@ -74,6 +74,8 @@ from ora2sf.tables import TableConfig
 from ora2sf.windows import Portion
 
 _MOST_EXAMPLES = 20
+#: Seconds between two notes of how far the extraction is.
+_TELL = 2.0
 Kind = TypeVar("Kind", bound="Run")
 Way = Literal["collections", "jobs"]
 Step = Literal["01_extract", "02_upload", "03_reconcile", "04_retry", "90_rollback"]
@@ -482,11 +484,16 @@ class Run:
     def _stage(self, portion: Portion, key: Mapping[str, Any]) -> Profiler:
         """Reads and stages a portion; returns what was seen of its rows."""
         profiler = self._profiler()
+        begun = told = time.monotonic()
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
 
             def read(rows: int) -> None:
+                nonlocal told
                 self.ledger.check_claim()  # a process that was taken over must not write over the other one's files
                 bar.update(rows)
+                if (moment := time.monotonic()) - told > _TELL:
+                    told = moment
+                    self._status("started", rows=bar.n, rows_per_second=round(bar.n / (moment - begun), 1))
 
             self._sample = extraction_step.extract(
                 self.config,
@@ -1188,9 +1195,12 @@ class Run:
 
     def _note(self, state: str, **details: object) -> None:
         """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
+        self._status(state, **details)
+        self._log(state, **details)
+
+    def _status(self, state: str, **details: object) -> None:
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
                                     "step": self.step, "state": state, "at": now(), "process": vars(this_process()), **details})  # fmt: skip
-        self._log(state, **details)
 
     def _log(self, event: str, **details: object) -> None:
         line = json.dumps({"at": now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
