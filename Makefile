@@ -13,7 +13,7 @@ BAD_ROWS := [ $$? -eq 3 ]
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
+.PHONY: help demo demo-all demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,10 @@ help:  ## this list
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
 
-demo-tables: $(VENV)/.demo  ## every table of tables/ on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
-	@$(DEMO) tables $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+demo-all: $(VENV)/.demo  ## every table of tables/ as one campaign on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
+	@$(DEMO) all $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+
+demo-tables: demo-all
 
 simulate: $(VENV)/.demo  ## a campaign of 480.5 million rows without a row: planner, ledgers, scheduler, the org's limits
 	@$(BIN)/python -m ora2sf_demo.simulate
