@@ -13,7 +13,7 @@ BAD_ROWS := [ $$? -eq 3 ]
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-all demo-tables simulate servers lab test test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
+.PHONY: help demo demo-all demo-tables simulate servers lab test test-campaign test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(VENV)/.test  ## all tests, side by side; JOBS=1 one after the other
 
 test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
 	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s
+
+test-campaign: $(VENV)/.test  ## a campaign with real notebooks killed at random moments, and run again; lasts some minutes
+	@CRASH_POINTS=all $(BIN)/python -m pytest tests/test_campaign_killed.py -q -s
 
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients

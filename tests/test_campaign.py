@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,12 +288,35 @@ def test_the_process_of_a_slice_says_why_a_notebook_failed_and_ends_there(
     assert "02_upload: OSError: [Errno 28] No space left" in capsys.readouterr().err
 
 
+#: A notebook that goes on until it is stopped.
+GOES_ON = """
+import signal, sys
+from ora2sf import notebooks
+def execute(*_, **__):
+    print("begun", flush=True)
+    signal.pause()
+notebooks.execute = execute
+sys.exit(notebooks.main())
+"""
+
+
+def test_the_process_of_a_slice_ends_as_by_ctrl_c_when_whoever_started_it_is_gone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", GOES_ON, "--end-with-parent", str(tmp_path), "{}", "01_extract"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        process.stdin.close()
+        assert process.wait(timeout=60) == Exit.INTERRUPTED
+
+
 # carrying it out
 
 
 #: Runs the cells of the notebooks without a kernel, which takes seconds to start.
 CELLS = """
-import json, os, pathlib, sys, threading
+import faulthandler, json, os, pathlib, sys, threading
+faulthandler.dump_traceback_later(120)
 threading.Thread(target=lambda: sys.stdin.read() or os._exit(130), daemon=True).start()
 names = json.loads(sys.argv[3])
 for step in sys.argv[4:]:
