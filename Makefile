@@ -18,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
+.PHONY: help demo demo-all demo-tables simulate servers lab test test-airflow test-campaign test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,10 @@ help:  ## this list
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
 
-demo-tables: $(VENV)/.demo  ## every table of tables/ on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
-	@$(DEMO) tables $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+demo-all: $(VENV)/.demo  ## every table of tables/ as one campaign on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
+	@$(DEMO) all $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+
+demo-tables: demo-all
 
 simulate: $(VENV)/.demo  ## a campaign of 480.5 million rows without a row: planner, ledgers, scheduler, the org's limits
 	@$(BIN)/python -m ora2sf_demo.simulate
@@ -57,6 +59,9 @@ test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and res
 
 test-airflow: $(VENV)/.test .airflow/.python  ## the DAG in Airflow 3: alone, LocalExecutor, Celery with a killed worker; lasts long
 	@$(BIN)/python -m pytest tests/airflow -q -s
+
+test-campaign: $(VENV)/.test  ## a campaign with real notebooks killed at random moments, and run again; lasts some minutes
+	@CRASH_POINTS=all $(BIN)/python -m pytest tests/test_campaign_killed.py -q -s
 
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
