@@ -13,7 +13,9 @@ from world import ROOT
 
 BENCH = ROOT / "bench"
 #: What a Makefile's target runs.
-SCRIPTS = dict(re.findall(r"^(bench-[a-z-]+): .*\n\t@\$\(BENCH\)/(\w+\.py)", (ROOT / "Makefile").read_text(), re.M))
+SCRIPTS = dict(
+    re.findall(r"^(bench-[a-z-]+): .*\n\t@\$\(BENCH\)/(\w+\.py)", (ROOT / "Makefile").read_text(), re.M)
+)
 DOCUMENT = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 
 
@@ -56,7 +58,15 @@ def test_the_extraction_is_compared_on_a_small_table_and_its_stages_are_counted(
     for name in ("ours", "driver alone", "cursor rows, csv.writer", "pandas read_sql, to_csv"):
         assert re.search(rf"^{name} +\d+\.\d\d", said, re.M), said
     assert re.search(r"ours .* of the driver's speed", said)
-    for stage in ("driver: decode", "conversion", "encode as CSV", "gzip (and hash)", "profile", "keys", "ledger"):
+    for stage in (
+        "driver: decode",
+        "conversion",
+        "encode as CSV",
+        "gzip (and hash)",
+        "profile",
+        "keys",
+        "ledger",
+    ):
         assert re.search(rf"^  {re.escape(stage)} +\d", said, re.M), said
 
 
