@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.13.9
 CLIENTS := .clients
+# papermill's cloud stores: the notebooks lie on a disk, and importing these takes seconds of every task and of every parse
+NO_STORES := $(foreach name,azure-datalake-store azure-identity azure-storage-blob boto3 gcsfs pygithub,--no-emit-package $(name))
 AUDIT  := .audit
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS)) $(if $(ROWS),--rows $(ROWS))
@@ -16,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: audit help demo demo-tables simulate servers lab test test-lab test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format lock clean
+.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,9 @@ screenshots: $(VENV)/.test .browser/.packages  ## docs/images anew, and what is 
 
 test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
 	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s
+
+test-airflow: $(VENV)/.test .airflow/.python  ## the DAG in Airflow 3: alone, LocalExecutor, Celery with a killed worker; lasts long
+	@$(BIN)/python -m pytest tests/airflow -q -s
 
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
@@ -93,8 +98,11 @@ format: $(VENV)/.test  ## let ruff write the code's form
 lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
+lock-airflow: $(VENV)/.uv  ## newest versions into dags/requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade dags/requirements.txt --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(NO_STORES) -o dags/requirements.lock
+
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
-	@rm -rf .demo .drivers .browser $(VENV) $(CLIENTS) $(AUDIT)
+	@rm -rf .demo .drivers .browser .airflow $(VENV) $(CLIENTS) $(AUDIT)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -113,6 +121,11 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.demo
 	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@
+
+.airflow/.python: dags/requirements.lock | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .airflow
+	@$(BIN)/uv pip install --quiet --python .airflow/bin/python --no-deps -r $<
 	@touch $@
 
 $(AUDIT)/.ok: Makefile | $(VENV)/.uv

@@ -160,6 +160,9 @@ def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     show.add_argument("name", metavar="TABLE")
     show.add_argument("--json", action="store_true", help="for programs: every key, also those by default")
     show.set_defaults(action=_show)
+    reference = commands.add_parser("reference", help="the reference of table files, in Markdown")
+    reference.add_argument("--write", type=Path, metavar="FILE", help="into this page, between its two marks")
+    reference.set_defaults(action=_reference)
     sdl = commands.add_parser(
         "import-sdl",
         help="draft a table file from a mapping of Data Loader",
@@ -532,7 +535,17 @@ def _default(entries: dict[str, Any]) -> str:
     return f" {entries['default']!r}" if entries.get("default") is not None else ""
 
 
-# tables import-sdl
+# tables reference, import-sdl, new
+
+
+def _reference(options: argparse.Namespace) -> int:
+    from ora2sf.reference import reference, write_reference
+
+    if options.write is None:
+        print(reference())
+    else:
+        write_reference(options.write)
+    return Exit.COMPLETE
 
 
 def _import_sdl(options: argparse.Namespace) -> int:

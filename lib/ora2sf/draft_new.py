@@ -296,6 +296,8 @@ class _Drafting:
             if key.name == "type" and key.value in _TIMES:
                 yield key._replace(decide="")
                 yield from self._formats(column)
+            elif key == Key("type", "text"):
+                yield key._replace(decide=_of_text(column))
             elif key.name == "length" and column.length > int(str(key.value)):
                 yield key._replace(
                     decide=f'{column.length} in Oracle: longer values are rejected, or cut with on_misfit = "truncate"'
@@ -320,8 +322,6 @@ class _Drafting:
     def _checked(self, entries: list[Entry]) -> list[Entry]:
         """The entries that a run would take; the others as a comment that says why."""
         config = self._config(entries)
-        if config is None:
-            return entries
         columns = {one.alias: replace(one.read, name=one.alias) for one in self._table.columns if one.read}
         lines = preflight.check(config, columns, self._found, self._targets).lines
         wrong = {line.field: "; ".join(line.problems) for line in lines if line.problems}
@@ -332,11 +332,10 @@ class _Drafting:
             for one in entries
         ]
 
-    def _config(self, entries: Sequence[Entry]) -> TableConfig | None:
-        """The draft as a table file, if its key is known."""
+    def _config(self, entries: Sequence[Entry]) -> TableConfig:
+        """The draft as a table file; a key that is still to decide is any column."""
         fields = [{key.name: key.value for key in one.keys} for one in entries if one.keys]
-        if not fields[0]["columns"]:
-            return None
+        fields[0]["columns"] = fields[0]["columns"] or [self._table.columns[0].alias]
         return TableConfig.model_validate(
             {
                 "table": self._wished.table,
@@ -454,6 +453,17 @@ def _writable(found: Mapping[str, Any]) -> None:
 def _said(entry: Entry) -> str:
     columns = [str(name) for key in entry.keys for name in _columns_in(key)]
     return f"{' + '.join(columns)} to {entry.field}"
+
+
+def _of_text(column: Column) -> str:
+    """What to look at where a column goes to a text."""
+    if column.masks:
+        return f"its texts look like dates, {' or '.join(column.masks)}: a field of type date would know them"
+    return (
+        'a number in Oracle; if it is a code, type = "code" and width = … give leading zeros back'
+        if column.is_number
+        else ""
+    )
 
 
 def _columns_in(key: Key) -> list[object]:

@@ -21,7 +21,7 @@ GOOD = frozenset(
 _CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "paused by budget"})
 
 
-def execute(name: str, folder: Path, parameters: Mapping[str, str], *, progress_bar: bool = True) -> None:
+def execute(name: str, folder: Path, parameters: Mapping[str, Any], *, progress_bar: bool = True) -> None:
     """Runs one notebook into the folder of its slice; what it raises is raised."""
     import papermill  # takes seconds, which nothing else here needs to wait for
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +16,11 @@ Tone = Literal["plain", "good", "warning", "bad"]
 #: Seen on white and on black; the mark says the same to who does not see colours.
 _COLOURS: dict[Tone, str] = {"plain": "#7a8791", "good": "#2e8b57", "warning": "#c77700", "bad": "#d1432f"}
 _MARKS: dict[Tone, str] = {"plain": "", "good": "✓ ", "warning": "⚠\ufe0e ", "bad": "✗ "}
-_WIDEST = 100
-#: Characters up to which a cell is never broken: a wide table is moved sideways instead.
-_UNBROKEN = 40
+#: Characters of a cell in a terminal, and in a page, where it can take several lines.
+_WIDEST, _LONGEST = 100, 400
+#: Characters up to which a cell is never broken; what is longer is, at blanks and joints, if the table is too wide for its page.
+_UNBROKEN = 26
+_JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|:])(?=[A-Za-z0-9])")
 _ABOUT = "about "
 
 
@@ -80,7 +83,7 @@ class Shown:
         head = _row("th", [(html.escape(str(name)), "white-space:nowrap;") for name in self.table], sides)
         lines = [
             [
-                (_cell_html(one), share(one, most) if name == self.bars else _form(_cell(one)))
+                (_cell_html(one), share(one, most) if name == self.bars else _form(_cell(one, _LONGEST)))
                 for name, one in line.items()
             ]
             for line in self.table.to_dict("records")
@@ -110,7 +113,11 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     A column without any value, such as ``message`` where all went well, is left out.
     """
     names = list(
-        dict.fromkeys(name for row in rows for name, value in row.items() if value not in {None, ""})
+<<<<<<< HEAD
+        dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
+=======
+        dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", []))
+>>>>>>> lab
     )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
@@ -126,7 +133,14 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
 
 def _form(text: str) -> str:
-    return "white-space:nowrap;" if len(text) <= _UNBROKEN else "min-width:16em;"
+    if len(text) <= _UNBROKEN:
+        return "white-space:nowrap;"
+    return "min-width:12em;" if " " in text else ""
+
+
+def soft(text: str) -> str:
+    """A text as HTML that may be broken behind the joints of its parts, but not before ``__c``."""
+    return "<wbr>".join(html.escape(part) for part in _JOINTS.split(text))
 
 
 def _row(tag: str, cells: Iterable[tuple[str, str]], sides: Sequence[str]) -> str:
@@ -142,11 +156,11 @@ def _cell_html(value: object) -> str:
     """A cell, escaped; links lead where they should."""
     if isinstance(value, list):
         return " ".join(map(_cell_html, value))
-    text = html.escape(_cell(value))
+    text = soft(_cell(value, _LONGEST))
     return f'<a href="{html.escape(quote(value.href))}">{text}</a>' if isinstance(value, Link) else text
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, widest: int = _WIDEST) -> str:
     if isinstance(value, list):
         return " ".join(map(_cell, value))
     if isinstance(value, Decimal):
@@ -157,7 +171,11 @@ def _cell(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:,}"
     text = str(value).replace("\n", "⏎")
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    return text if len(text) <= widest else text[: widest - 1] + "…"
+
+
+#: What scrapbook writes and looks for (scrapbook/encoders.py, scrapbook/scraps.py); importing it takes seconds of every kernel.
+SCRAP = "application/scrapbook.scrap.json+json"
 
 
 def glue(name: str, value: Mapping[str, Any]) -> None:
@@ -169,6 +187,8 @@ def glue(name: str, value: Mapping[str, Any]) -> None:
 
     if get_ipython() is None:
         return
-    import scrapbook  # takes seconds to import, and only the last cell needs it
+    from IPython.display import display
 
-    scrapbook.glue(name, dict(value))
+    scrap = {"name": name, "data": dict(value), "encoder": "json", "version": 1}
+    told = {"scrapbook": {"name": name, "data": True, "display": False}}
+    display({SCRAP: scrap}, metadata=told, raw=True)  # type: ignore[no-untyped-call]

@@ -470,6 +470,8 @@ class Run:
                 self._note("extracted")
                 self._log_extraction(done)
             batches = self.ledger.batches()
+            numbers = ("source_count", "rows_read", "rows_staged", "rows_rejected", "consistency")
+            glue("extraction", {n: getattr(done, n) for n in numbers} | {"batches": len(batches)})
             rows = [
                 {"rows": "in the source (COUNT)", "number": done.source_count},
                 {"rows": "read", "number": done.rows_read},
@@ -843,6 +845,14 @@ class Run:
             rows,
         )
 
+    def _glue_results(self) -> None:
+        """Records rows by result, over all attempts."""
+        rows: Counter[str] = Counter()
+        for result in self.ledger.results():
+            rows[result.kind] += result.rows
+            rows["created"] += result.created
+        glue("upload", {"jobs": sum(bool(one.job_id) for one in self.ledger.attempts()), **rows})
+
     def upload(self) -> Shown:
         """Sends, follows and collects what :meth:`plan_upload` shows, and sends again what may pass.
 
@@ -856,6 +866,7 @@ class Run:
             if not todo and not rounds.due(self.ledger, self._rounds):
                 self._note("uploaded", rows=0)
                 self._log("upload_finished", jobs=0, rows=0)
+                self._glue_results()
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
@@ -870,6 +881,7 @@ class Run:
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
             self._log("upload_finished", jobs=len(ends), **_pace(rows, seconds), rows=rows)
+            self._glue_results()
             return Shown(
                 f"{rows:,} rows in {len(ends)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)."
                 + self._rounds_said(),

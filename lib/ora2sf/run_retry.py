@@ -57,10 +57,10 @@ class RetryRun(Run):
                     "error_code": one["code"],
                     "error_field": one["field"],
                     "rows": one["rows"],
-                    "example": one["key"],
-                    "message": one["message"],
                     "it means": one["meaning"],
                     "what helps": one["remedy"],
+                    "example": one["key"],
+                    "message": one["message"],
                 }
                 for one in found.iter_rows(named=True)
             ]

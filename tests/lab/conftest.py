@@ -10,25 +10,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-
-from browser import CHROMIUM, ROOT, Browser, chromium
+from browser import CHROMIUM, ROOT, Browser, Lab, chromium
 
 #: Every cell stands in the page, also one that is not in sight, so that each can be looked at.
 _SETTINGS = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
-
-
-@dataclass(frozen=True)
-class Lab:
-    """Where the lab is: its address with the token, its notebooks, and its runs."""
-
-    url: str
-    token: str
-    notebooks: Path
-    outputs: Path
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +42,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     environment = os.environ | {name: str(home / folder) for name, folder in own.items()}
     token = os.urandom(16).hex()
     options = f"--ServerApp.root_dir={home} --allow-root --no-browser --ServerApp.port={_free_port()} --IdentityProvider.token={token} --LabApp.expose_app_in_browser=True"
-    line = ["make", "--no-print-directory", "lab", f"LAB={home / 'lab'}", f"STATE={home / 'state'}", "PRODUCTS=5000", "ROWS=2000", f"LAB_OPTIONS={options}"]  # fmt: skip
+    line = ["make", "--no-print-directory", "lab", f"LAB={home / 'lab'}", f"STATE={home / 'state'}", "PRODUCTS=50000", "ROWS=2000", f"LAB_OPTIONS={options}"]  # fmt: skip
     with subprocess.Popen(
         line,
         cwd=ROOT,

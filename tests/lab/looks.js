@@ -38,6 +38,7 @@
     const hides = (way) => ["hidden", "clip"].includes(way);
     if (!svg && e.tagName !== "svg" && box.width > 1 && box.height > 1) {
       if (hides(style.overflowX) && e.scrollWidth > e.clientWidth + 1) found.push(`clipped at its side: ${name(e)} (${e.scrollWidth} of ${e.clientWidth} px)`);
+      if (style.overflowX === "auto" && innerWidth >= 1000 && e.scrollWidth > e.clientWidth + 1 && e.querySelector("table")) found.push(`wider than its place: ${name(e)} (${e.scrollWidth} of ${e.clientWidth} px)`);
       if (hides(style.overflowY) && e.scrollHeight > e.clientHeight + 1 && e !== document.documentElement && e !== document.body) found.push(`clipped below: ${name(e)}`);
     }
     if (["IMG", "svg", "CANVAS", "PROGRESS"].includes(e.tagName) && (box.width < 1 || box.height < 1)) found.push(`has no size: ${name(e)}`);

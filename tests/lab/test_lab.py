@@ -11,9 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
-
-from browser import ROOT, Browser, Page, looks, shoot
-from conftest import Lab
+from browser import ROOT, Browser, Lab, Page, looks, shoot
 
 NOTEBOOKS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 _ENDED = """() => {
@@ -49,7 +47,7 @@ def run_all(page: Page) -> None:
     page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.click('.lm-MenuBar-itemLabel:text-is("Run")')
     page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-    page.wait_for_function(_ENDED, polling=300, timeout=90_000)
+    page.wait_for_function(_ENDED, polling=300, timeout=180_000)
     page.evaluate("jupyterapp.commands.execute('docmanager:save')")
 
 
@@ -87,6 +85,14 @@ def test_a_notebook_runs_from_top_to_bottom_with_its_defaults_and_can_be_read(
         shoot(page, tmp_path / f"{name} {theme}.png")
     assert outputs.count() == 1
     assert found == {"JupyterLab Light": [], "JupyterLab Dark": []}
+
+
+def test_progress_of_long_work_is_one_display_that_was_changed_in_place(lab: Lab) -> None:
+    shown = [cell.outputs[0] for cell in code(lab, "01_extract") if cell.source == "run.extract()"]
+    assert [output.output_type for output in shown] == ["display_data"]
+    assert re.fullmatch(
+        r"extract product_price: [\d,]+ rows, [\d.]+ s, [\d,]+ rows/s", shown[0].data["text/plain"]
+    )
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -54,8 +54,11 @@ def _redactor() -> Redactor:
 
 def _tables(checks: Checklist, names: Sequence[str]) -> list[TableConfig]:
     """The table files that can be read, and a line that says which cannot."""
-    catalog = checks.attempt("table files", lambda: read_catalog(project_root() / "tables"))
-    if catalog is None:
+    try:
+        catalog = read_catalog(project_root() / "tables")
+    except Ora2sfError as error:
+        draft = "`ora2sf tables new OWNER.TABLE --object X -o tables/NAME.toml` drafts one."
+        checks.problem("table files", error.what, draft)
         return []
     _of_catalog(checks, catalog, names)
     return [config for config in catalog.in_order() if not names or config.table in names]
