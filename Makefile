@@ -18,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-airflow test-lab test-crash test-clients test-drivers bench-convert bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
+.PHONY: help demo demo-all demo-tables simulate servers lab test test-airflow test-campaign test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,10 @@ help:  ## this list
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
 
-demo-tables: $(VENV)/.demo  ## every table of tables/ on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
-	@$(DEMO) tables $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+demo-all: $(VENV)/.demo  ## every table of tables/ as one campaign on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
+	@$(DEMO) all $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+
+demo-tables: demo-all
 
 simulate: $(VENV)/.demo  ## a campaign of 480.5 million rows without a row: planner, ledgers, scheduler, the org's limits
 	@$(BIN)/python -m ora2sf_demo.simulate
@@ -58,6 +60,9 @@ test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and res
 test-airflow: $(VENV)/.test .airflow/.python  ## the DAG in Airflow 3: alone, LocalExecutor, Celery with a killed worker; lasts long
 	@$(BIN)/python -m pytest tests/airflow -q -s
 
+test-campaign: $(VENV)/.test  ## a campaign with real notebooks killed at random moments, and run again; lasts some minutes
+	@CRASH_POINTS=all $(BIN)/python -m pytest tests/test_campaign_killed.py -q -s
+
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
 
@@ -65,20 +70,30 @@ test-drivers: $(VENV)/.test  ## fakeoracle with drivers in Go and JavaScript, in
 	@$(MAKE) --no-print-directory --keep-going .drivers/.python .drivers/.node || echo "Tests of a driver that is not installed are skipped"
 	@$(BIN)/python -m pytest tests/drivers
 
+# KEEP=yes writes what a benchmark prints to bench/results/
+BENCH := $(BIN)/python bench
+KEPT = $(if $(KEEP),--keep)
+
 bench-convert: $(VENV)/.test  ## conversion and staging against pandas and csv.writer
-	@$(BIN)/python bench/convert.py
+	@$(BENCH)/convert.py $(KEPT)
+
+bench-end-to-end: $(VENV)/.test  ## the three notebooks' steps on 10 thousand, 100 thousand and a million rows
+	@$(BENCH)/end_to_end.py $(KEPT)
+
+bench-extract: $(VENV)/.test  ## the extraction against the driver alone, cursor rows and pandas
+	@$(BENCH)/extract.py $(KEPT)
 
 bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
-	@$(BIN)/python bench/fakeforce.py
+	@$(BENCH)/fakeforce.py $(KEPT)
 
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
-	@$(BIN)/python bench/fakeoracle.py
+	@$(BENCH)/fakeoracle.py $(KEPT)
 
 bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in ten million rows, beside a merge of pandas
-	@$(BIN)/python bench/reconcile.py
+	@$(BENCH)/reconcile.py $(KEPT)
 
 bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
-	@$(BIN)/python bench/upload.py
+	@$(BENCH)/upload.py $(KEPT)
 
 audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
 	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)

@@ -60,9 +60,7 @@ def tell(work: Callable[[], Mapping[str, Any] | None]) -> None:
     print(json.dumps(used | dict(said)))
 
 
-def in_turn(
-    names: Sequence[str], rounds: int, measure: Callable[[str], Figures]
-) -> dict[str, list[Figures]]:
+def in_turn(names: Sequence[str], rounds: int, measure: Callable[[str], Figures]) -> dict[str, list[Figures]]:
     """Each contender once a round, so that a busy minute of the machine hits all of them."""
     found: dict[str, list[Figures]] = {name: [] for name in names}
     for _ in range(rounds):
@@ -83,7 +81,9 @@ def show(found: Mapping[str, Sequence[Figures]], rows: int, ours: str) -> None:
     """A table of medians; the ratios say how many times as much as ours the others take."""
     width = max(map(len, found)) + 2
     middle = medians(found)
-    print(f"{'':{width}}{'wall s':>8}{'(least':>8} {'most)':>7}{'CPU s':>8}{'rows/s':>11}{'peak MiB':>10}   times ours: wall, CPU, memory")
+    print(
+        f"{'':{width}}{'wall s':>8}{'(least':>8} {'most)':>7}{'CPU s':>8}{'rows/s':>11}{'peak MiB':>10}   times ours: wall, CPU, memory"
+    )
     for name, one in middle.items():
         walls = [run["wall"] for run in found[name]]
         ratios = "   ".join(f"{one[key] / middle[ours][key]:6.2f}" for key in ("wall", "cpu", "peak"))
@@ -126,7 +126,10 @@ def kept(name: str, *, keep: bool) -> Iterator[None]:
 
 def machine(name: str) -> list[str]:
     """The day, the machine, the versions and the command."""
-    cpu = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        "?",
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = [f"{one} {version}" for one in PACKAGES if (version := _version(one))]
     return [

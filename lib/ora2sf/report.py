@@ -12,6 +12,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     import pandas as pd
 
+from ora2sf.fields import digits
+
 Tone = Literal["plain", "good", "warning", "bad"]
 #: Seen on white and on black; the mark says the same to who does not see colours.
 _COLOURS: dict[Tone, str] = {"plain": "#7a8791", "good": "#2e8b57", "warning": "#c77700", "bad": "#d1432f"}
@@ -113,11 +115,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     A column without any value, such as ``message`` where all went well, is left out.
     """
     names = list(
-<<<<<<< HEAD
-        dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
-=======
         dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", []))
->>>>>>> lab
     )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
@@ -164,8 +162,7 @@ def _cell(value: object, widest: int = _WIDEST) -> str:
     if isinstance(value, list):
         return " ".join(map(_cell, value))
     if isinstance(value, Decimal):
-        digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
-        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+        return digits(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
