@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,9 +119,11 @@ def extract(
         kept=SourceFile(data, config.table, schema, padded) if keep_source else None,
     )  # fmt: skip
     sql, binds = portion.select(config)
-    with stage.abandoned_on_failure():
+    # the thread that opens a file lives until all files are closed: isal stops writing for one that has ended, and
+    # whoever closes the file then waits for ever (igzip_threaded.py: _calling_thread)
+    with ThreadPoolExecutor(1, thread_name_prefix="stage") as stager, stage.abandoned_on_failure():
         tables = source.batches(sql, schema, binds=binds)
-        sample = _stage_all(convert, stage, tables, read)
+        sample = _stage_all(convert, stage, stager, tables, read)
         batches = stage.finish()
     ledger.finish_extraction(
         extraction,
@@ -137,7 +139,11 @@ def extract(
 
 
 def _stage_all(
-    convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
+    convert: Converter,
+    stage: _Stage,
+    stager: ThreadPoolExecutor,
+    tables: Iterator[pa.Table],
+    read: Callable[[int], object],
 ) -> Sample:
     """Converts in one thread and stages in another while the driver decodes the next batch; only these are held."""
     sample = Sample()
@@ -154,20 +160,20 @@ def _stage_all(
         stage.add(done, look)
         stage.keep(table)
 
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="convert") as maker,
-        ThreadPoolExecutor(1, thread_name_prefix="stage") as stager,
-    ):
+    with ThreadPoolExecutor(1, thread_name_prefix="convert") as maker:
         pending: deque[Future[None]] = deque()
-        for table in tables:
-            rows = pl.DataFrame(table)
-            if first_row == 1:
-                sample.before = rows
-            pending.append(stager.submit(staged, table, maker.submit(made, rows, first_row)))
-            first_row += rows.height
-            read(rows.height)
-            if len(pending) > _AHEAD:
-                pending.popleft().result()
+        try:
+            for table in tables:
+                rows = pl.DataFrame(table)
+                if first_row == 1:
+                    sample.before = rows
+                pending.append(stager.submit(staged, table, maker.submit(made, rows, first_row)))
+                first_row += rows.height
+                read(rows.height)
+                if len(pending) > _AHEAD:
+                    pending.popleft().result()
+        finally:
+            wait(pending)  # also after a failure: nothing is staged into files that are let go of
         for one in pending:
             one.result()
     return sample
