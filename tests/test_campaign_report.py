@@ -127,6 +127,16 @@ def test_while_a_process_carries_the_campaign_out_waiting_is_being_at_work(run: 
     assert overview.look(run).running is None
 
 
+def test_between_two_notebooks_a_slice_is_at_work_too(run: Path) -> None:
+    said = [("shop", "send", "begun"), ("shop", "send", "good"), ("sale/unreadable", "send", "begun")]
+    log = [json.dumps(dict(zip(("slice", "act", "event"), one, strict=True))) for one in said]
+    (run / "campaign/log.jsonl").write_text("\n".join(log))
+    assert lines(run)["sale/unreadable"].group == "waiting"  # whoever began it is gone
+    (run / "campaign/lock").write_text(json.dumps(vars(this_process())))
+    found = lines(run)
+    assert (found["shop"].state, found["sale/unreadable"].state) == ("complete", "at work")
+
+
 def test_a_slice_that_is_being_sent_shows_how_far_it_is(run: Path) -> None:
     folder = run / "sale/unreadable"
     with Ledger(folder / "ledger.sqlite") as ledger, ledger.claimed():

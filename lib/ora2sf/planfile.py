@@ -13,6 +13,8 @@ from ora2sf.plan import Plan
 FOLDER = "campaign"
 NAME = "plan.json"
 LOCK = "lock"
+#: What `ora2sf run` began and what ended, one line of JSON each.
+LOG = "log.jsonl"
 
 
 def path_of(run: Path) -> Path:
