@@ -242,7 +242,7 @@ def test_missing_and_extra_files_and_a_changed_ledger_are_named(
         ledger._db.execute("UPDATE batch SET rows = rows + 1 WHERE number = 1")
     assert command("verify", folder.parent) == Exit.FAILED
     told = capsys.readouterr().out
-    assert re.search(r"product_price +\d+ +1 +1 +1\n", told)
+    assert re.search(r"product_price +\d+ +0 +1 +1 +1\n", told)
     assert "missing  product_price/salesforce/logs/product_price_rejected.csv\n" in told
     assert "extra    product_price/salesforce/data/product_price_00099.csv.gz\n" in told
     assert "changed  product_price/ledger.sqlite\n" in told
@@ -402,10 +402,10 @@ def test_hundreds_of_millions_of_rows_are_not_cut_by_the_next_bar(made: Path) ->
     page = render(Report.model_validate(found))
     flow = page[page.index('<svg class="flow"') : page.index("</svg>")]
     bars = [*sorted({float(x) for x in re.findall(r'<rect x="(\d+)"', flow)}), 440.0]
-    labels = re.findall(r'<text x="([\d.]+)"[^>]* font-size="(\d+)"[^>]*>([\d,]+)<', flow)
+    labels = re.findall(r'<text x="([\d.]+)"[^>]* font-size="([\d.]+)"[^>]*>([\d,]+)<', flow)
     assert len(labels) == 7
     for x, size, text in labels:
-        end = float(x) + sum(0.35 if letter == "," else 0.7 for letter in text) * int(size)
+        end = float(x) + sum(0.35 if letter == "," else 0.7 for letter in text) * float(size)
         assert end < next(bar for bar in bars if bar > float(x))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ora2sf.errors import Exit, ParameterError, PlanError, RunFolderError, worst
+from ora2sf.private import private_files
 from ora2sf.terminal import number, print_columns
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def folder_of(named: str) -> Path:
     return folder if folder.is_dir() else Path(named)
 
 
+@private_files()
 def _status(options: argparse.Namespace) -> int:
     import time
 
@@ -195,6 +197,7 @@ def _text(value: object) -> str:
 # plan
 
 
+@private_files()
 def _plan(options: argparse.Namespace) -> int:
     from ora2sf.connections import project_root
     from ora2sf.parameters import PlanParameters, read_plan_parameters
@@ -215,6 +218,7 @@ def _plan(options: argparse.Namespace) -> int:
 # run
 
 
+@private_files()
 def _run(options: argparse.Namespace) -> int:
     from ora2sf import planfile
     from ora2sf.connections import project_root

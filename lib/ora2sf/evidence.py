@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,10 @@ _DIGEST = re.compile(r'(\n {0,4}"digest": ")([0-9a-f]{64})(")')
 
 Kind = Literal["staged", "result", "rejected", "other", "check", "execution", "report"]
 Problem = Literal["missing", "changed", "extra"]
+#: The setting of a ledger that says when staged data was removed, by whom and after which verdict.
+REMOVED = "data_removed"
+#: What is removed then. The key of each Id that a delete names stays: its result files name Ids alone.
+_STAGED = re.compile(r"salesforce/(data/(?!.*\.ids\.csv$)|target/|compare/|.*\.part$)")
 
 
 class Evidence(BaseModel):
@@ -49,10 +54,17 @@ class Evidence(BaseModel):
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of one slice found: how many files were looked at, and path → problem."""
+    """What the check of one slice found.
+
+    Attributes:
+        files: how many were looked at.
+        problems: path → problem.
+        removed: of the files, staged data that was removed after a verdict; not a problem.
+    """
 
     files: int
     problems: dict[str, Problem]
+    removed: int = 0
 
 
 def evidence(folder: Path) -> list[Evidence]:
@@ -103,34 +115,58 @@ def signed(text: str) -> str:
     return _DIGEST.sub(rf"\g<1>{_digest(text)}\g<3>", text, count=1)
 
 
+def digest_in(text: str) -> str:
+    """The checksum that the text of a ``report.json`` has in it."""
+    found = _DIGEST.search(text)
+    return found[2] if found else ""
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(_DIGEST.sub(rf"\g<1>{_UNSIGNED}\g<3>", text, count=1).encode()).hexdigest()
 
 
 def verify(folder: Path) -> Checked:
     """Compares the files of a slice with its ``report.json``: what is missing, changed or extra."""
-    report = _read(folder / JSON)
-    if report is None:
+    kept = report(folder)
+    if kept is None:
         return Checked(0, {JSON: "changed" if (folder / JSON).is_file() else "missing"})
-    listed = [Evidence.model_validate(one) for one in report["files"]["entries"]]
+    listed = [Evidence.model_validate(one) for one in kept["files"]["entries"]]
     problems = {one.path: found for one in listed if (found := _problem(folder, one))}
+    gone = {path for path, found in problems.items() if found == "missing" and may_go(path)}
+    gone = gone if gone and removed(folder) else set()
+    problems = {path: found for path, found in problems.items() if path not in gone}
     known = {one.path for one in listed}
     there = (path.relative_to(folder).as_posix() for path in _under_salesforce(folder))
     problems |= dict.fromkeys((name for name in sorted(there) if name not in known), "extra")
-    if found := _ledger_problem(folder / LEDGER, report["files"]["ledger_sha256"]):
+    if found := _ledger_problem(folder / LEDGER, kept["files"]["ledger_sha256"]):
         problems[LEDGER] = found
-    return Checked(len(listed) + 2, problems)
+    return Checked(len(listed) + 2, problems, len(gone))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """The report, if it is there and not a byte of it has changed."""
+def may_go(name: str) -> bool:
+    """Whether a file of a slice may be removed once the verdict stands; by its path below the slice's folder."""
+    return bool(_STAGED.match(name))
+
+
+def removed(folder: Path) -> dict[str, Any]:
+    """When staged data of a slice was removed (``at``), by whom and after which verdict; empty if it was not."""
+    if not (folder / LEDGER).is_file():
+        return {}  # opening it would make one
+    with suppress(RunFolderError), Ledger(folder / LEDGER) as ledger:
+        found: dict[str, Any] = json.loads(ledger.setting(REMOVED) or "{}")
+        return found
+    return {}
+
+
+def report(folder: Path) -> dict[str, Any] | None:
+    """The report of a slice, if it is there and not a byte of it has changed."""
     try:
-        text = path.read_bytes().decode()
+        text = (folder / JSON).read_bytes().decode()
         found = _DIGEST.search(text)
-        report: dict[str, Any] = json.loads(text)
+        kept: dict[str, Any] = json.loads(text)
     except (OSError, ValueError):
         return None
-    return report if found and found[2] == _digest(text) else None
+    return kept if found and found[2] == _digest(text) else None
 
 
 def _problem(folder: Path, one: Evidence) -> Problem | None:

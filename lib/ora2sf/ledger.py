@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -293,12 +293,16 @@ class Ledger:
     Args:
         read_only: nothing is created and nothing can be written.
 
+    Attributes:
+        told: of each move of an attempt once it is recorded: batch, attempt, state, job id.
+
     Raises:
         RunFolderError: the file cannot be opened or is no ledger.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path, self._lock = path, threading.RLock()
+        self.told: Callable[[int, int, State, str | None], object] | None = None
         self._fence: int | None = None
         self._turn = threading.Condition(self._lock)
         self._counting = threading.Lock()
@@ -713,7 +717,8 @@ class Ledger:
                 ) from None
             attempt = int(cursor.lastrowid or 0)
             db.execute("INSERT INTO move VALUES (?, 'intended', ?)", (attempt, claim.now()))
-            return attempt
+        self._tell(attempt, "intended")
+        return attempt
 
     def move(self, attempt: int, *states: State, **values: Any) -> None:
         """Moves an attempt to a state, or through several, together with what is known then (``job_id``, ``job_state``, …).
@@ -724,6 +729,13 @@ class Ledger:
         with self._transaction() as db:
             for state in states:
                 self._move(db, attempt, state, values if state == states[-1] else {})
+        self._tell(attempt, *states)
+
+    def _tell(self, attempt: int, *states: State) -> None:
+        if self.told:
+            batch, job = self._rows("SELECT batch, job_id FROM attempt WHERE id = ?", attempt)[0]
+            for state in states:
+                self.told(batch, attempt, state, job)
 
     def _move(self, db: sqlite3.Connection, attempt: int, state: State, values: dict[str, Any]) -> None:
         row = db.execute("SELECT state FROM attempt WHERE id = ?", (attempt,)).fetchone()
@@ -754,6 +766,7 @@ class Ledger:
                 values = (attempt, r.kind, r.file, r.rows, r.created, r.sha256)
                 db.execute("INSERT INTO result VALUES (?, ?, ?, ?, ?, ?)", values)
             self._move(db, attempt, "fetched", {"refused": refused})
+        self._tell(attempt, "fetched")
 
     def attempts(self) -> list[Attempt]:
         """All attempts, oldest first."""

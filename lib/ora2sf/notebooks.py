@@ -14,6 +14,8 @@ from typing import Any
 
 from ora2sf.connections import project_root
 from ora2sf.errors import Exit, exit_of
+from ora2sf.private import private_files
+from ora2sf.redaction import redactor
 from ora2sf.standing import standing
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
@@ -25,11 +27,12 @@ _CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "interrupted, can be res
 _GRACE_SECONDS = 60
 
 
-def execute(name: str, folder: Path, parameters: Mapping[str, str], *, progress_bar: bool = True) -> None:
+def execute(name: str, folder: Path, parameters: Mapping[str, Any], *, progress_bar: bool = True) -> None:
     """Runs one notebook into the folder of its slice; what it raises is raised."""
     import papermill  # takes seconds, which nothing else here needs to wait for
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
         str(project_root() / "notebooks" / f"{name}.ipynb"),
         str(folder / f"{name}.ipynb"),
@@ -101,7 +104,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and the slice ends here
-            print(f"{name}: {reason(error)}", file=sys.stderr)
+            print(redactor().clean(f"{name}: {reason(error)}"), file=sys.stderr)
             return exit_of(name_of(error))
     return Exit.COMPLETE
 

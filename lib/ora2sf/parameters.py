@@ -48,6 +48,7 @@ _TEXTS = (
     "error_field",
     "reason",
     "confirm",
+    "webhook",
 )
 Model = TypeVar("Model", bound=BaseModel)
 #: What IPython itself keeps among the names of a notebook.
@@ -91,6 +92,7 @@ class Parameters(BaseModel):
     reason: str = ""
     confirm: str = ""
     include_changed: Literal["no", "yes"] = "no"
+    webhook: str | None = None
 
     @property
     def how(self) -> How:
@@ -157,6 +159,45 @@ def read_campaign_parameters(names: Mapping[str, Any]) -> CampaignParameters:
     values = {name: _setting(name, given, None) for name in CampaignParameters.model_fields}
     _check_run_id(values["run_id"])
     return _validated(CampaignParameters, values)
+
+
+#: What only somebody who looks at a slice can give: no campaign has them.
+_BY_HAND = frozenset(
+    {"window", "dry_run", "fix", "error_code", "error_field", "reason", "confirm", "include_changed"}
+)
+#: What names one table's target: a campaign has them if it has one table.
+_OF_ONE_TABLE = ("external_ref", "sf_object", "external_id_field")
+
+
+def read_every_parameter(names: Mapping[str, Any]) -> tuple[PlanParameters, dict[str, Any]]:
+    """What a whole campaign is given at once: the parameters of ``00_plan``, and those that each of its slices gets.
+
+    Args:
+        names: parameters of ``00_plan`` and of the notebooks of a slice; ``table`` is short for ``tables`` with one.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    given = {name: value for name, value in names.items() if value is not None}
+    table = given.pop("table", None)
+    if table is not None:
+        if "tables" in given:
+            raise ParameterError("Both table and tables were given.", "Give one of them.")
+        given["tables"] = table
+    of_slices = [name for name in Parameters.model_fields if name not in _BY_HAND | {"table"}]
+    known = {**dict.fromkeys(PlanParameters.model_fields), **dict.fromkeys(of_slices)}
+    if unknown := sorted(set(given) - set(known)):
+        raise ParameterError(
+            f"A campaign has no parameter named {', '.join(unknown)}.",
+            f"Known parameters: table, {', '.join(known)}.",
+        )
+    if table is None and (lonely := [name for name in _OF_ONE_TABLE if name in given]):
+        raise ParameterError(f"{', '.join(lonely)} cannot be of several tables.", "Give table, too.")
+    plan = read_plan_parameters({name: given[name] for name in given if name in PlanParameters.model_fields})
+    slices = {name: given[name] for name in of_slices if name in given}
+    _check_kinds(slices, Parameters, _TEXTS)
+    _ = _validated(Parameters, slices | {"run_id": plan.run_id, "table": "any"}).how
+    return plan, slices
 
 
 def read_run_choice(dry_run: bool, max_rows: int | None) -> tuple[bool, int | None]:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ora2sf.errors import PlanError, RunFolderError
 from ora2sf.plan import Plan
+from ora2sf.private import private_files
 
 FOLDER = "campaign"
 NAME = "plan.json"
@@ -161,8 +162,9 @@ def _hash(run: Path) -> str:
 def _put(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
+        with private_files():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
         raise RunFolderError(

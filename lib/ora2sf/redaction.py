@@ -9,6 +9,8 @@ from token import NUMBER, STRING
 from tokenize import TokenError, generate_tokens
 from typing import TYPE_CHECKING, Any
 
+from ora2sf.connections import known_secrets
+
 if TYPE_CHECKING:
     import nbformat
 
@@ -115,3 +117,21 @@ class Redactor:
         for secret in self._known:
             text = text.replace(secret, REPLACEMENT)
         return _TOKENS.sub(REPLACEMENT, text)
+
+
+def clean_error(error: BaseException) -> None:
+    """Takes secrets out of the texts of an error and of those that led to it, in place."""
+    clean, seen = redactor(), set[int]()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        one.args = tuple(clean.clean(arg) if isinstance(arg, str) else arg for arg in one.args)
+        for name, value in list(vars(one).items()):
+            if isinstance(value, str):
+                setattr(one, name, clean.clean(value))
+        one = one.__cause__ or one.__context__
+
+
+def redactor() -> Redactor:
+    """Knows every secret in reach; of connections that cannot be read is told where they are used."""
+    return Redactor(known_secrets(strict=False))

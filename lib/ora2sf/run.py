@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from ora2sf import (
     reconcile,
     rounds,
     slice_report,
+    webhook,
 )
 from ora2sf import extract as extraction_step
 from ora2sf import upload as upload_step
@@ -38,6 +40,7 @@ from ora2sf.convert import shown
 from ora2sf.errors import (
     BalanceError,
     ClaimedError,
+    ConnectionFieldError,
     LedgerError,
     NotFoundError,
     Ora2sfError,
@@ -52,13 +55,19 @@ from ora2sf.errors import (
     TransientError,
     exit_of,
 )
+from ora2sf.events import Level, Log, fault
 from ora2sf.fields import AnyField, LookupField
 from ora2sf.keys import duplicates_across, key_files
 from ora2sf.ledger import SETTLED, Attempt, Batch, Extraction, Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
+from ora2sf.private import private_files
 from ora2sf.profile import ERROR_PERCENT, Profiler
-from ora2sf.report import Shown, Tone, glue, progress
+from ora2sf.progress import progress
+from ora2sf.redaction import clean_error, redactor
+from ora2sf.report import Shown, Tone, glue
+from ora2sf.report_model import Report
+from ora2sf.report_plots import Picture, flow, jobs_over_time, rates
 from ora2sf.results import is_intact, rows_by_attempt
 from ora2sf.salesforce import (
     BulkQuery,
@@ -99,6 +108,13 @@ _OF_A_TRIAL: dict[reconcile.Verdict, reconcile.Verdict] = {
 }
 #: What stands where an earlier program recorded nothing.
 _UNSAID = {"max_rows": "all"}
+_LEVELS: dict[Tone, Level] = {"plain": "info", "good": "info", "warning": "warning", "bad": "error"}
+#: How a step ends early: what status.json says → the event in the log.
+_ENDINGS = {
+    "paused by budget": "step_paused",
+    "stopped, can be resumed": "step_stopped",
+    "failed": "step_failed",
+}
 
 
 def open_as(kind: type[Kind], step: Step, names: Mapping[str, Any], dry: type[Kind] | None = None) -> Kind:
@@ -139,8 +155,17 @@ class Run:
         self.portion = replace(self._planned(), most=parameters.max_rows)
         self.folder = self.run_folder / parameters.table / (parameters.window or "")
         self.data, self.logs = self.folder / "salesforce" / "data", self.folder / "salesforce" / "logs"
+        with private_files():
+            self._open()
+
+    def _open(self) -> None:
+        p = self.parameters
         _make_folders(self.data, self.logs)
         self.ledger = Ledger(self.folder / "ledger.sqlite")
+        self._log: Callable[..., None] = Log(
+            self.folder, run_id=p.run_id, table=p.table, window=p.window, step=self.step
+        ).write
+        self.ledger.told = self._log_move
         self._balance: reconcile.Balance | None = None
         self._compared: comparison.Found | None = None
         self._looked_at: dict[str, str] = {}  # what was looked at → the state of the books then
@@ -150,8 +175,9 @@ class Run:
             with self._alone():
                 self._begin()
         except ClaimedError:
-            if step != "03_reconcile":
+            if self.step != "03_reconcile":
                 raise
+            self._log = _not_logged
             self._settle()  # books can be looked at while another process is at work; nothing is recorded
             self.external_ref = self._reference()
 
@@ -163,6 +189,8 @@ class Run:
         self._invocation = self.ledger.start_step(self.step)
         slice_report.note_invocation(self.ledger, self._invocation, self._in_force(), self._root)
         self._note("started")
+        self._log("slice_opened", invocation=self._invocation)
+        self._check_webhook()
 
     def _planned(self) -> Portion:
         """What of the table this slice reads: as the run's plan says, or all of it."""
@@ -210,6 +238,7 @@ class Run:
                     f"Use {name} = {stands} to go on, or a new run_id.",
                 )
         self._refuse_what_was_rolled_back()
+        self._refuse_what_was_removed()
         if (
             extracted is not None
             and not self._takes_changes
@@ -233,6 +262,18 @@ class Run:
             raise LedgerError(
                 f"Run {self.parameters.run_id}, table {self.parameters.table} was rolled back ({begun[:19]} UTC): nothing of it is sent again.",
                 "Load the table again with a new run_id.",
+            )
+
+    def _refuse_what_was_removed(self) -> None:
+        """Without its staged data a slice can only be rolled back, which needs the result files alone."""
+        gone = json.loads(self.ledger.setting(evidence.REMOVED) or "{}")
+        if gone and self.step != "90_rollback":
+            p = self.parameters
+            raise LedgerError(
+                f"The staged data of run {p.run_id}, table {p.table} was removed on {gone['at'][:10]}, after the verdict {gone['verdict']}.",
+                "No row can be sent again from here: salesforce/logs names those that failed or were rejected; load them with a new run_id."
+                if self.step == "04_retry"
+                else "Nothing is left to do: report.html has the verdict, and `ora2sf verify` checks what stayed. To load again use a new run_id.",
             )
 
     def _reference(self) -> str:
@@ -262,7 +303,9 @@ class Run:
             )
         chosen = self._in_force()
         rows = [
-            {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
+            {"parameter": name, "value": "–" if chosen[name] in {None, ""} else chosen[name]}
+            for name in chosen
+            if name in self._parameters_shown
         ]
         part = f", window {chosen['window']}" if chosen["window"] else ""
         return Shown(
@@ -293,7 +336,9 @@ class Run:
     def sign_in_salesforce(self) -> Shown:
         """Signs in before the long read, and shows org, user and API limits."""
         with self._guarded():
+            begun = time.monotonic()
             user, limits = self.client.user(), self.client.limits()
+            self._log("salesforce_signed_in", version=self.client.api_version, seconds=_since(begun))
             slice_report.note_server(
                 self.ledger,
                 salesforce_url=self.client.instance_url,
@@ -313,7 +358,9 @@ class Run:
     def sign_in_oracle(self) -> Shown:
         """Signs in to the source and shows where."""
         with self._guarded():
+            begun = time.monotonic()
             info = self.source.info()
+            self._log("oracle_signed_in", version=info.version, seconds=_since(begun))
             slice_report.note_server(
                 self.ledger, oracle_version=info.version, oracle_service=info.service, oracle_user=info.user
             )
@@ -336,6 +383,7 @@ class Run:
                 )
             lines = [vars(line) for line in found.lines]
             self._keep("structure", {"checked": now(), "problems": problems, "fields": lines})
+            self._log("table_checked", fields=len(self.config.fields), problems=len(problems))
             if not problems:
                 sql, _ = self.portion.now().select(self.config)
                 self._described(sql)  # finds what is wrong in order_by and window, too
@@ -407,7 +455,7 @@ class Run:
         try:
             self._upsert_status("Failed", error.what)
         except Ora2sfError as second:
-            self._note("status not written", error=second.what)
+            self._log("status_record_failed", record=self.external_ref, status="Failed", **fault(second))
         return error
 
     def extract(self) -> Shown:
@@ -422,7 +470,10 @@ class Run:
             else:
                 how = " Nothing was read again: this run was already extracted."
                 self._note("extracted")
+                self._log_extraction(done)
             batches = self.ledger.batches()
+            numbers = ("source_count", "rows_read", "rows_staged", "rows_rejected", "consistency")
+            glue("extraction", {n: getattr(done, n) for n in numbers} | {"batches": len(batches)})
             rows = [
                 {"rows": "in the source (COUNT)", "number": done.source_count},
                 {"rows": "read", "number": done.rows_read},
@@ -464,6 +515,7 @@ class Run:
 
     def _extract(self) -> None:
         begun = time.monotonic()
+        self._log("extraction_started", batch_size_rows=self.parameters.batch_size)
         key: dict[str, Any] = next(
             (f for f in self._target["fields"] if f["name"] == self.config.external_id_field), {}
         )
@@ -475,11 +527,19 @@ class Run:
         except PastError as error:
             if self.portion.scn is None:
                 raise
-            self._log("own moment", scn=self.portion.scn, error=error.what)
+            self._log("own_moment_taken", scn=self.portion.scn, code=fault(error)["code"])
             self.ledger.record("own_moment", error.what)
             profiler = self._stage(self.portion.now(), key)
         self._keep("data", self._profiled(profiler))
-        self._note("extracted", seconds=round(time.monotonic() - begun, 3))
+        self._note("extracted", seconds=_since(begun))
+        self._log_extraction(self._extraction(), _since(begun))
+
+    def _log_extraction(self, done: Extraction, seconds: float | None = None) -> None:
+        pace = {} if seconds is None else _pace(done.rows_read, seconds)
+        self._log(
+            "extraction_finished", source_rows=done.source_count, read_rows=done.rows_read, staged_rows=done.rows_staged,
+            rejected_rows=done.rows_rejected, batches=len(self.ledger.batches()), consistency=done.consistency, **pace,
+        )  # fmt: skip
 
     def _stage(self, portion: Portion, key: Mapping[str, Any]) -> Profiler:
         """Reads and stages a portion; returns what was seen of its rows."""
@@ -493,7 +553,9 @@ class Run:
                 bar.update(rows)
                 if (moment := time.monotonic()) - told > _TELL:
                     told = moment
-                    self._status("started", rows=bar.n, rows_per_second=round(bar.n / (moment - begun), 1))
+                    self._note(
+                        "started", rows=bar.done, rows_per_second=round(bar.done / (moment - begun), 1)
+                    )
 
             self._sample = extraction_step.extract(
                 self.config,
@@ -546,7 +608,7 @@ class Run:
         """Keeps every other process from working on the same slice at the same time."""
         with self.ledger.claimed() as gone:
             if gone:
-                self._log("taken over", of=str(gone))
+                self._log("slice_taken_over", from_host=gone.host, from_pid=gone.pid)
             yield
 
     @property
@@ -563,14 +625,15 @@ class Run:
         """Rejected rows by reason, and values that a stated rule changed."""
         self._extraction()
         rejected, changed = self.ledger.counts("rejected"), self.ledger.counts("changed")
-        rows = [{"what": "rejected row", "field": f, "rule": r, "number": n} for f, r, n in rejected]
-        rows += [{"what": "changed value", "field": f, "rule": r, "number": n} for f, r, n in changed]
+        rows = [{"what": "rejected row", "field": f, "rule": r, "rows": n} for f, r, n in rejected]
+        rows += [{"what": "changed value", "field": f, "rule": r, "values": n} for f, r, n in changed]
         total = sum(n for _, _, n in rejected)
         where = f" Each stands in {self._rejected_path.relative_to(self.folder)}." if total else ""
         return Shown(
             f"{total:,} rows rejected for {len(rejected)} reason(s).{where}",
             rows,
             "warning" if total else "good",
+            bars="rows",
         )
 
     def profile(self) -> Shown:
@@ -590,7 +653,7 @@ class Run:
                 }
                 for one in fields
             ]
-            estimated = any("about" in row["distinct"] for row in rows)
+            estimated = any("about" in str(row["distinct"]) for row in rows)
             about = (
                 f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
             )
@@ -602,8 +665,11 @@ class Run:
         data: dict[str, Any] = self._kept().get("data", {})
         if "fields" not in data:
             profiler = self._profiler()
-            for batch in self.ledger.batches():
-                profiler.add(profiler.look(read_batch(self.data / batch.file)))
+            batches = self.ledger.batches()
+            with progress("profile the staged rows", "rows", sum(batch.rows for batch in batches)) as bar:
+                for batch in batches:
+                    profiler.add(profiler.look(read_batch(self.data / batch.file)))
+                    bar.update(batch.rows)
             data = self._profiled(profiler)
             self._keep("data", data)
         return data
@@ -625,18 +691,21 @@ class Run:
                 else "Nothing is known that Salesforce would refuse.",
                 rows,
                 "warning" if found or not all(one.asked for one in lookups) else "good",
+                bars="rows",
             )
 
     def _check_data(self) -> tuple[list[data_check.Finding], list[data_check.Lookup]]:
         done, data = self._extraction(), self._data()
-        lookups = data_check.lookups(
-            self.config,
-            self.client,
-            self.data,
-            self.run_folder,
-            self._exact_lookups,
-            self.parameters.max_parents_asked,
-        )
+        with progress("look up the parents of the staged rows", "parents") as bar:
+            lookups = data_check.lookups(
+                self.config,
+                self.client,
+                self.data,
+                self.run_folder,
+                self._exact_lookups,
+                self.parameters.max_parents_asked,
+                bar.update,
+            )
         found = [
             *(
                 ()
@@ -650,6 +719,7 @@ class Run:
         self._keep("data", data | {"checked": now(), "stops": stops, "findings": [vars(one) for one in found],
                                    "lookups": [vars(one) for one in lookups]})  # fmt: skip
         self.ledger.record("data_check", "stopped" if stops else "passed")
+        self._log("data_checked", findings=len(found), stops=len(stops))
         if stops:
             raise self._refused(
                 PreflightError(
@@ -677,7 +747,8 @@ class Run:
 
     def _repeated(self) -> list[str]:
         """Keys that stand in several slices of this table: which of their rows counted would be left to chance."""
-        found = duplicates_across(key_files(self.run_folder, table=self.config.table))
+        with progress("look for keys that stand in several slices"):
+            found = duplicates_across(key_files(self.run_folder, table=self.config.table))
         if not found.keys:
             return []
         key, files = found.examples[0]
@@ -691,6 +762,7 @@ class Run:
         with self._guarded(), self._alone():
             needs = self._needs()
             self._keep("limits", {"checked": now(), "needs": [vars(one) for one in needs]})
+            self._log("limits_checked", problems=sum(bool(one.problem) for one in needs))
             rows = [
                 {
                     "limit": one.limit,
@@ -801,6 +873,14 @@ class Run:
             rows,
         )
 
+    def _glue_results(self) -> None:
+        """Records rows by result, over all attempts."""
+        rows: Counter[str] = Counter()
+        for result in self.ledger.results():
+            rows[result.kind] += result.rows
+            rows["created"] += result.created
+        glue("upload", {"jobs": sum(bool(one.job_id) for one in self.ledger.attempts()), **rows})
+
     def upload(self) -> Shown:
         """Sends, follows and collects what :meth:`plan_upload` shows, and sends again what may pass.
 
@@ -813,18 +893,23 @@ class Run:
             todo = [one for one in plans if one.todo in upload_step.OPEN]
             if not todo and not rounds.due(self.ledger, self._rounds):
                 self._note("uploaded", rows=0)
+                self._log("upload_finished", jobs=0, rows=0)
+                self._glue_results()
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
                 before = self.client.count(self.config.object)
                 self.ledger.record("target_counted", self.client.now().isoformat(timespec="seconds"))
                 self.ledger.settle("target_before", before)
-            begun = time.monotonic()
+            begun, sent = time.monotonic(), sum(one.batch.rows for one in todo)
+            self._log("upload_started", way=self._way, batches=len(todo), rows=sent)
             with self._told():
                 ends = self._upload(todo, self._rounds, self._budget.begin)
             seconds = time.monotonic() - begun
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
+            self._log("upload_finished", jobs=len(ends), **_pace(rows, seconds), rows=rows)
+            self._glue_results()
             return Shown(
                 f"{rows:,} rows in {len(ends)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)."
                 + self._rounds_said(),
@@ -916,14 +1001,15 @@ class Run:
             def settled(one: upload_step.Plan, end: JobEnd) -> None:
                 bar.update(one.batch.rows)
                 self._log(
-                    "job ended",
-                    round=one.batch.round,
+                    "job_ended",
                     batch=one.batch.number,
+                    round=one.batch.round,
                     job=end.job_id,
-                    state=end.state,
-                    failed=end.failed,
+                    job_state=end.state,
+                    failed_rows=end.failed,
                 )
 
+            bar.note = self._in_flight
             try:
                 ends = upload_step.upload(
                     todo, self.ledger, self._loader(), self.data, settled, rounds=again, may_begin=may_begin
@@ -933,6 +1019,11 @@ class Run:
                     self._budget.finish()
         self.ledger.record("target_after", self.client.count(self.config.object))
         return ends
+
+    def _in_flight(self) -> str:
+        with suppress(Ora2sfError):  # what cannot be read is told by who works with it
+            return f"{self.ledger.in_flight():,} job(s) in flight"
+        return ""
 
     def jobs(self) -> Shown:
         """One line per batch: its last job, how it ended, its rows; batches of a later round hold rows that were sent again."""
@@ -952,14 +1043,18 @@ class Run:
             for attempt in (last.get(batch.number),)
         ]
         bad = any(row["state"] in {"Failed", "Aborted"} for row in rows)
-        return Shown(f"{len(rows)} batch(es).{self._rounds_said()}", rows, "warning" if bad else "plain")
+        said = f"{len(rows)} batch(es).{self._rounds_said()}" if rows else "No batch is staged."
+        jobs = slice_report.jobs_of(self.ledger)
+        pictures = [one for one in (rates(jobs), jobs_over_time(jobs)) if one]
+        return Shown(said, rows, "warning" if bad else "plain", pictures=pictures)
 
     # 03
 
     def fetch_missing(self) -> Shown:
         """Follows jobs that 02 left running and fetches result files that are not here yet; sends nothing."""
         with self._guarded(), self._alone():
-            lost, followed = self._lost_files(), 0
+            with progress("check the result files"):
+                lost, followed = self._lost_files(), 0
             while open_ones := self._unfinished():
                 # one that has to be sent is left out, and the others are followed again
                 with suppress(Paused):
@@ -967,8 +1062,11 @@ class Run:
                 followed += len(open_ones) - len(self._unfinished())
             if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
-            for attempt in lost:
-                self._fetch_again(self._loader(), attempt)
+            with progress("fetch lost result files", "jobs", len(lost)) as bar:
+                for attempt in lost:
+                    self._fetch_again(self._loader(), attempt)
+                    bar.update()
+            self._log("results_fetched", jobs=followed, fetched_again=len(lost))
             if not followed and not lost:
                 return Shown("Every result file is here.", tone="good")
             return Shown(f"{followed} job(s) followed, {len(lost)} set(s) of result files fetched again.")
@@ -998,12 +1096,16 @@ class Run:
         """The books: both sides of every equation."""
         with self._guarded():
             self._looked_at["counted"] = self.ledger.digest()
-            books = self._balance = self._books()
+            with progress("count the rows of every result file"):
+                books = self._balance = self._books()
+            self._log("books_counted", verdict=books.verdict, **_in_rows(_numbers(books)))
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
             said = _summary(books, self.config.operation) + self._left_out(books)
-            return Shown(said, rows, _TONES[books.verdict])
+            drawn = flow(slice_report.balance_of(books))
+            picture = Picture("Every row that Oracle counted, and what became of it", drawn)
+            return Shown(said, rows, _TONES[books.verdict], pictures=[picture])
 
     def _left_out(self, books: reconcile.Balance) -> str:
         """Which batches were not sent, and what to do about rows that may still be sent again."""
@@ -1050,10 +1152,12 @@ class Run:
                 f"Salesforce refused {total:,} rows for {found.height} reason(s).",
                 found.to_dicts(),
                 "warning",
+                bars="rows",
             )
 
     def _failures(self) -> pl.DataFrame:
-        return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
+        with progress("read the failed rows"):
+            return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
 
     def compare(self) -> Shown:
         """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
@@ -1065,15 +1169,21 @@ class Run:
             )  # fmt: skip
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
-            self._looked_at["compared"] = self.ledger.digest()
-            with progress(f"read back {self.config.object}", "rows") as bar, _or_less():
+            self._looked_at["compared"], begun = self.ledger.digest(), time.monotonic()
+            known = self.ledger.setting("target_after") if given.whole and p.how.mode == "full" else None
+            total = int(known) if known else None
+            with progress(f"read back {self.config.object}", "rows", total) as bar, _or_less():
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
             self._keep_contradiction(found)
             state = {"compared": now(), "books": self._looked_at["compared"]}
             self._write("comparison.json", {**state, **told, **found.details()})
-            self._log("compared", **told)
+            self._log(
+                "target_compared", mode=told["mode"], expected_rows=found.expected, compared_rows=found.looked_at,
+                missing_rows=found.missing, extra_rows=found.extra, different_rows=found.different,
+                different_values=found.different_values, proven=found.proven, seconds=_since(begun),
+            )  # fmt: skip
             return comparison_report.shown(found)
 
     def _keep_contradiction(self, found: comparison.Found) -> None:
@@ -1113,9 +1223,10 @@ class Run:
             if found:
                 glue("comparison", found.as_json())
             slice_report.note_verdict(self.ledger, verdict)
-            report = slice_report.write(
-                self.folder, self.ledger, slice_report.Result(books, self._failures(), verdict)
-            )
+            result = slice_report.Result(books, self._failures(), verdict)
+            with progress("write the report, with the checksum of every file"):
+                report = slice_report.write(self.folder, self.ledger, result)
+            self._tell_verdict(report, verdict, books)
             if verdict in {"does not balance", "does not reconcile"}:
                 if self.ledger.attempts():
                     self._update_status("In Progress")
@@ -1138,6 +1249,15 @@ class Run:
                 f"Verdict: {verdict}. {_summary(books, self.config.operation)}{self._left_out(books)}{said}\n{where}",
                 tone=_TONES[verdict],
             )
+
+    def _tell_verdict(self, report: Report, verdict: reconcile.Verdict, books: reconcile.Balance) -> None:
+        self._log("report_written", files=len(report.files.entries), digest=report.digest)
+        told = {"verdict": verdict, "exit": report.verdict.exit, **_in_rows(_numbers(books))}
+        self._log("verdict_reached", _LEVELS[_TONES[verdict]], **told)
+        self._tell(
+            "verdict", report.verdict.sentence, verdict=verdict, exit=report.verdict.exit, counts=_numbers(books),
+            report=(self.folder / evidence.HTML).relative_to(self.run_folder.parent).as_posix(),
+        )  # fmt: skip
 
     def _refuse_older_looks(self) -> None:
         """A notebook can stay open while an upload goes on in another one."""
@@ -1177,32 +1297,49 @@ class Run:
         if self._tracker and self.config.status:
             named = self.config.status.file_name_field
             fields = ({named: self.external_ref} if named else {}) | self.config.status.fields
-            self._tracker.upsert_status(self.external_ref, status, errors=errors, **fields)
+            self._tracker.upsert_status(self.external_ref, status, errors=redactor().clean(errors), **fields)
+            self._log("status_record_written", record=self.external_ref, status=status)
 
     def _update_status(self, status: Status, errors: str | None = "") -> None:
         self.ledger.check_claim()
         if self._tracker:
-            self._tracker.update_status(self.external_ref, status, errors=errors)
+            self._tracker.update_status(self.external_ref, status, errors=redactor().clean(errors))
+            self._log("status_record_written", record=self.external_ref, status=status)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Records how a call ended when it fails."""
+        """Records how a call ended when it fails; what it writes is for its owner alone."""
         try:
-            yield
+            with private_files():
+                yield
         except BaseException as error:
-            what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
-            with suppress(OSError, Ora2sfError):  # a full disk must not hide what happened
-                self._end_step(f"{type(error).__name__}: {what}")
-                self._note(
-                    _ending(error),
-                    error=what,
-                    next_step=error.next_step if isinstance(error, Ora2sfError) else "",
-                    exit=exit_of(type(error).__name__),
-                    **({"until": error.until} if isinstance(error, Paused) else {}),
-                )
+            clean_error(error)
+            with suppress(OSError, Ora2sfError), private_files():  # a full disk must not hide what happened
+                self._note_end(error)
             raise
         with suppress(ClaimedError):  # who only looked on leaves no trace
             self._end_step("ok")
+
+    def _note_end(self, error: BaseException) -> None:
+        what = error.what if isinstance(error, Ora2sfError) else type(error).__name__
+        self._end_step(f"{type(error).__name__}: {what}")
+        state, code = _ending(error), exit_of(type(error).__name__)
+        until = {"until": error.until} if isinstance(error, Paused) else {}
+        step = error.next_step if isinstance(error, Ora2sfError) else ""
+        self._note(state, error=what, next_step=step, exit=code, **until)
+        why = fault(error)
+        self._log(_ENDINGS[state], **until, **why, exit=code)
+        # a bad verdict was told as such; who stopped the step knows it
+        if not isinstance(error, KeyboardInterrupt | BalanceError):
+            about = "pause" if until else "failure"
+            self._tell(
+                about,
+                f"{self.step}: {state}. {why['meaning']}",
+                exit=code,
+                error=why["error"],
+                code=why["code"],
+                **until,
+            )
 
     def _end_step(self, outcome: str) -> None:
         """Records how a call ended; nothing is recorded where another process has the slice.
@@ -1215,18 +1352,52 @@ class Run:
             self.ledger.end_step(self._invocation, outcome)
 
     def _note(self, state: str, **details: object) -> None:
-        """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened."""
-        self._status(state, **details)
-        self._log(state, **details)
-
-    def _status(self, state: str, **details: object) -> None:
+        """``status.json`` says where the slice stands; ``log.jsonl`` keeps what happened (:mod:`ora2sf.events`)."""
         self._write("status.json", {"run_id": self.parameters.run_id, "table": self.parameters.table, "window": self.parameters.window,
                                     "step": self.step, "state": state, "at": now(), "process": vars(this_process()), **details})  # fmt: skip
 
-    def _log(self, event: str, **details: object) -> None:
-        line = json.dumps({"at": now(), "step": self.step, "event": event, **details}, ensure_ascii=False)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+    # the webhook
+
+    def _check_webhook(self) -> None:
+        """Says at once that nobody would be told, and not only when there is something to tell."""
+        if self.parameters.webhook:
+            try:
+                webhook.address(get_connection(self.parameters.webhook))
+            except ConnectionFieldError as error:
+                self._not_told("opening", webhook.Sent(0, 0.0, type(error).__name__), str(error))
+
+    def _tell(self, about: str, sentence: str, **facts: object) -> None:
+        """Sends a message once for each event; that it does not come through is said and logged, and changes nothing else."""
+        p = self.parameters
+        if p.webhook is None or self._invocation is None:
+            return
+        with suppress(Ora2sfError):
+            known = {
+                "run_id": p.run_id,
+                "table": p.table,
+                "window": p.window,
+                "step": self.step,
+                "object": self.config.object,
+            }
+            told = webhook.message(about, {**known, "sentence": sentence, **facts}, self.ledger.digest())
+            if self.ledger.setting(f"webhook {about}") == told["key"]:
+                return
+            sent = webhook.send(p.webhook, told)
+            if sent.reason:
+                self._not_told(about, sent, sent.reason)
+            else:
+                self.ledger.record(f"webhook {about}", told["key"])
+                self._log("webhook_sent", about=about, tries=sent.tries, seconds=sent.seconds)
+
+    def _not_told(self, about: str, sent: webhook.Sent, why: str) -> None:
+        print(
+            f"Warning: the webhook '{self.parameters.webhook}' was not told of the {about}: {why}",
+            file=sys.stderr,
+        )
+        self._log("webhook_failed", about=about, tries=sent.tries, seconds=sent.seconds, reason=sent.reason)
+
+    def _log_move(self, batch: int, attempt: int, state: str, job: str | None) -> None:
+        self._log("attempt_moved", batch=batch, attempt=attempt, state=state, job=job)
 
     def _kept(self) -> dict[str, Any]:
         """``preflight.json``, its parts by name; nothing if it is not there or not whole."""
@@ -1244,6 +1415,23 @@ class Run:
         part = self.folder / f"{name}.part"
         part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         part.replace(self.folder / name)
+
+
+def _not_logged(_event: str, **_: object) -> None:
+    """Who only looks on leaves no trace."""
+
+
+def _since(begun: float) -> float:
+    """Seconds since a moment of the monotonic clock."""
+    return round(time.monotonic() - begun, 3)
+
+
+def _pace(rows: int, seconds: float) -> dict[str, float]:
+    return {"seconds": round(seconds, 3)} | ({"rows_per_second": round(rows / seconds, 1)} if seconds else {})
+
+
+def _in_rows(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}_rows": number for name, number in numbers.items()}
 
 
 def _ending(error: BaseException) -> str:
@@ -1266,10 +1454,10 @@ def _make_folders(*folders: Path) -> None:
         ) from None
 
 
-def _distinct(profile: Mapping[str, Any]) -> str:
-    if profile["distinct"] is None:
-        return ""
-    return f"{'' if profile['distinct_is_exact'] else 'about '}{profile['distinct']:,}"
+def _distinct(profile: Mapping[str, Any]) -> int | str:
+    if profile["distinct"] is None or profile["distinct_is_exact"]:
+        return profile["distinct"] if profile["distinct"] is not None else ""
+    return f"about {profile['distinct']:,}"
 
 
 def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,9 @@ from ora2sf.errors import BalanceError, Paused, TableFileError, TargetError
 from ora2sf.fields import LookupField
 from ora2sf.identify import ID
 from ora2sf.ledger import Batch, Ledger
+from ora2sf.progress import progress
 from ora2sf.reconcile import Check
-from ora2sf.report import Shown, glue, progress
+from ora2sf.report import Shown, glue
 from ora2sf.rollback import Slice, Survey
 from ora2sf.run import Run
 from ora2sf.salesforce import SalesforceBulkLoader
@@ -64,7 +65,10 @@ class RollbackRun(Run):
         return self.parameters.include_changed == "yes"
 
     def _survey(self, *, stage: bool) -> Survey:
-        return rollback.survey(self._slice, self.client, include_changed=self._include, stage=stage)
+        with progress("look at every created record", "records") as bar:
+            return rollback.survey(
+                self._slice, self.client, include_changed=self._include, stage=stage, told=bar.update
+            )
 
     def _said(self, found: Survey) -> str:
         changed = found.total("changed")
@@ -121,6 +125,7 @@ class RollbackRun(Run):
                 )
             rollback.settled_load(self._slice)
             self.ledger.settle("rollback_begun", now())
+            self._log("rollback_started")
             self._upsert_status("In Progress", None)
             with sigterm_interrupts():
                 return self._delete()
@@ -241,6 +246,10 @@ class RollbackRun(Run):
             "Failed", f"Rolled back: {numbers['gone']} of {numbers['created']} created records were deleted."
         )
         self._note("rolled back", **numbers)
+        self._log("rollback_finished", **{f"{name}_rows": number for name, number in numbers.items()})
+        self._tell(
+            "verdict", "What the run created was deleted.", verdict="rolled back", exit=0, counts=numbers
+        )
         clean = not (found.total("there") or found.total("updated") or found.unproven)
         verdict = "rolled back" if clean else "rolled back with exceptions"
         return Shown(f"Verdict: {verdict}.\n{self._said(found)}", rows, "good" if clean else "warning")

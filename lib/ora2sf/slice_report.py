@@ -16,14 +16,13 @@ from ora2sf import evidence, reconcile, report_page
 from ora2sf import report_model as model
 from ora2sf.batches import PlainText
 from ora2sf.claim import now, this_process
-from ora2sf.connections import known_secrets
-from ora2sf.errors import VERDICTS, BalanceError, ConnectionFieldError, Exit, RunFolderError
+from ora2sf.errors import VERDICTS, BalanceError, Exit, RunFolderError
 from ora2sf.evidence import COMPARISON, HTML, JSON, LEDGER
 from ora2sf.ledger import KINDS, Attempt, Batch, Extraction, Invocation, Kind, Ledger
 from ora2sf.meanings import meaning
 from ora2sf.plan import internal_batches
 from ora2sf.provenance import UNKNOWN, commit, versions
-from ora2sf.redaction import Redactor
+from ora2sf.redaction import redactor
 from ora2sf.results import rows_by_attempt
 
 NOT_RECONCILED = "not reconciled"
@@ -58,17 +57,9 @@ class Result:
 
 def note_invocation(ledger: Ledger, invocation: int, parameters: Mapping[str, Any], root: Path) -> None:
     """Records what one opening of a notebook works with; a secret among the parameters is replaced."""
-    clean = _redactor().clean(dict(parameters))
+    clean = redactor().clean(dict(parameters))
     facts = versions() | {"host": this_process().host, "commit": commit(root), "parameters": clean}
     ledger.record(f"invocation {invocation}", json.dumps(facts, ensure_ascii=False))
-
-
-def _redactor() -> Redactor:
-    """Knows every secret in reach; connections that cannot be read keep theirs, and are told of where they are used."""
-    try:
-        return Redactor(known_secrets())
-    except ConnectionFieldError:
-        return Redactor(set())
 
 
 def note_server(ledger: Ledger, **facts: str) -> None:
@@ -99,13 +90,14 @@ def write(folder: Path, ledger: Ledger, found: Result) -> model.Report:
             update={"entries": [*entries, evidence.record(folder, folder / HTML)]}
         )
         whole = report.model_copy(update={"files": files})
-        _replace(folder / JSON, evidence.signed(whole.model_dump_json(indent=1) + "\n"))
+        text = evidence.signed(whole.model_dump_json(indent=1) + "\n")
+        _replace(folder / JSON, text)
     except OSError as error:
         raise RunFolderError(
             f"The report in {folder} cannot be written: {error.strerror}.",
             "Free some disk space, or correct the folder's rights; then run `ora2sf report` on it.",
         ) from None
-    return whole
+    return whole.model_copy(update={"digest": evidence.digest_in(text)})
 
 
 def _replace(path: Path, text: str) -> None:
@@ -115,7 +107,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def rebuild(folder: Path) -> model.Report:
-    """Makes the report anew, from the ledger and the files as they are now.
+    """Makes the report anew, from the ledger and the files as they are now; one whose staged data was removed stays as it is.
 
     The books are counted again. The verdict is the one of 03_reconcile, unless something has changed since.
 
@@ -125,8 +117,20 @@ def rebuild(folder: Path) -> model.Report:
     """
     if not (folder / LEDGER).is_file():
         raise RunFolderError(f"{folder} holds no {LEDGER}.", "Name the folder of a slice.")
+    if gone := evidence.removed(folder):
+        return _kept(folder, str(gone["at"]))
     with Ledger(folder / LEDGER) as ledger:
         return write(folder, ledger, _recount(folder, ledger))
+
+
+def _kept(folder: Path, at: str) -> model.Report:
+    found = evidence.report(folder)
+    if found is None:
+        raise RunFolderError(
+            f"{folder / JSON} is gone or was changed, and cannot be made anew: the staged data was removed on {at[:10]}.",
+            "Restore it from a backup.",
+        )
+    return model.Report.model_validate(found)
 
 
 def _recount(folder: Path, ledger: Ledger) -> Result:
@@ -188,8 +192,8 @@ def _extraction(ledger: Ledger, folder: Path) -> Extraction:
 
 
 def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.Evidence]) -> model.Report:
-    done, jobs = _extraction(ledger, folder), _jobs(ledger)
-    clean = _redactor().clean
+    done, jobs = _extraction(ledger, folder), jobs_of(ledger)
+    clean = redactor().clean
     return model.Report(
         version=1,
         digest="0" * 64,
@@ -198,7 +202,7 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
         whole=_whole(ledger, done),
-        balance=_balance(found.books),
+        balance=balance_of(found.books),
         comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
         rejected=_counts(ledger, "rejected"),
@@ -230,7 +234,8 @@ def _verdict(verdict: str, *, deletes: bool) -> model.Verdict:
     return model.Verdict(verdict=verdict, exit=int(code), sentence=sentence)
 
 
-def _balance(books: reconcile.Balance) -> model.Balance:
+def balance_of(books: reconcile.Balance) -> model.Balance:
+    """The books as the report holds them."""
     names = [name for name in model.Balance.model_fields if name != "equations"]
     equations = [
         model.Equation(name=c.name, left=c.left, right=c.right, holds=c.holds, enforced=c.enforced)
@@ -278,7 +283,8 @@ def _counts(ledger: Ledger, kind: Any) -> list[model.RuleCount]:
 # times
 
 
-def _jobs(ledger: Ledger) -> list[model.Job]:
+def jobs_of(ledger: Ledger) -> list[model.Job]:
+    """Every attempt of the load, by batch, with its times and rows."""
     batches = _batches(ledger)
     times, rows = ledger.times(), rows_by_attempt(ledger)
     return [

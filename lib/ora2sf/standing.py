@@ -96,9 +96,14 @@ def standing(folder: Path, name: str = "") -> Standing:
     if state in _NEXT:
         return Standing(name, step, state, at, Exit.INTERRUPTED, f"{_NEXT[state]} is next")
     if state in VERDICTS:
-        return Standing(name, step, state, at, VERDICTS[state])
+        return Standing(name, step, state, at, VERDICTS[state], _gone(noted))
     until = f"; it can go on at {noted['until']}" if noted.get("until") else ""
     return Standing(name, step, state, at, _exit(noted), detail + until)
+
+
+def _gone(noted: Mapping[str, Any]) -> str:
+    at = str(noted.get("data_removed", ""))
+    return f"its staged data was removed on {at[:10]}" if at else ""
 
 
 def _left_behind(name: str, noted: Mapping[str, Any]) -> Standing:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ora2sf.errors import VERDICTS, Exit, exit_of
 from ora2sf.notebooks import execute, name_of, reason
+from ora2sf.private import private_files
 from ora2sf_demo.notebooks import NOTEBOOKS, ROOT, again, count
 from ora2sf_demo.servers import servers
 
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows",
         type=_at_least_one,
-        help="sales lines in the source (default: no sales history; all: 20000)",
+        help="sales lines in the source (default: no sales history; all, with: 20000)",
     )
     parser.set_defaults(lines=0)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(action=_serve)
     command = actions.add_parser("with", help="run a command while the servers are up")
     command.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
-    command.set_defaults(action=lambda a: subprocess.run(a.command, check=False).returncode)
+    command.set_defaults(action=lambda a: subprocess.run(a.command, check=False).returncode, lines=20_000)
     return parser
 
 
@@ -104,7 +105,8 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = ROOT / outputs / run_id / TABLE
     resume = again("demo", run_id, outputs, _given(arguments))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with private_files():
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(f"The folder {folder} cannot be made: {error.strerror}. Correct OUTPUTS.", file=sys.stderr)
         return Exit.CONFIGURATION
