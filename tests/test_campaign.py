@@ -501,6 +501,16 @@ def test_without_a_plan_the_command_makes_one_freezes_it_and_goes_on(
     assert [one.table for one in plan.tables] == ["shop"]
 
 
+def test_a_command_that_was_killed_while_it_froze_its_plan_makes_it_anew(
+    place: Place, nothing_runs: list[tuple[str, str, str]]
+) -> None:
+    (place.run("k") / "campaign").mkdir(parents=True)
+    (place.run("k") / "campaign/plan.json.sha256").write_text("0  plan.json\n")
+    assert ran("shop", "--run-id", "k") == Exit.FAILED
+    assert planfile.is_frozen(place.run("k"))
+    assert len(nothing_runs) == 1
+
+
 def test_a_phase_is_planned_with_the_whole_and_slices_are_as_large_as_was_said(
     place: Place, nothing_runs: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

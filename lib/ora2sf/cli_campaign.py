@@ -301,15 +301,14 @@ def _make_plan(options: argparse.Namespace, given: PlanParameters) -> None:
     print(f"Run {given.run_id} has no plan: it is made now, from live counts.", flush=True)
     for shown in (planning.counts(), needs(planning.plan), calendar(planning.plan)):
         print(shown, end="\n\n")
-    planning.save()
-    planfile.freeze(planning.run)
+    path = planfile.write_frozen(planning.run, planning.plan)
     planned = {one.table for one in planning.plan.tables}
     for table in planning.plan.tables:
         if absent := sorted(set(table.after) - planned):
             print(
                 f"{table.table} refers to what {', '.join(absent)} brings: that has to be in Salesforce already."
             )
-    print(f"Frozen: {planfile.path_of(planning.run)}. It is carried out now.", flush=True)
+    print(f"Frozen: {path}. It is carried out now.", flush=True)
 
 
 def _carry_out(

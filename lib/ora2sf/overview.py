@@ -54,7 +54,7 @@ def look(run: Path) -> CampaignReport:
     """
     plan, frozen = _plan(run)
     at_work = carried_out_by(run)
-    begun = _begun(run) if at_work else {}
+    begun = _begun(run, at_work.since) if at_work else {}
     found = [_look(run, *one, begun) for one in _named(run, plan)]
     uses = _uses(run)
     lines, end, rates = _expected([one.line for one in found], plan, uses, running=at_work is not None)
@@ -82,14 +82,18 @@ def carried_out_by(run: Path) -> Holder | None:
     return None
 
 
-def _begun(run: Path) -> dict[str, str]:
-    """Slice → notebook of what the process that carries the campaign out has begun and not seen the end of."""
+def _begun(run: Path, since: str) -> dict[str, str]:
+    """Slice → notebook of what the process that carries the campaign out has begun and not seen the end of.
+
+    Args:
+        since: when that process took the campaign; what an earlier one began is not at work any more.
+    """
     found: dict[str, str] = {}
     with suppress(OSError, ValueError, KeyError):
         for line in (run / planfile.FOLDER / planfile.LOG).read_text(encoding="utf-8").splitlines():
             one = json.loads(line)
             found.pop(one["slice"], None)
-            if one["event"] == "begun":
+            if one["event"] == "begun" and one["at"][:19] >= since[:19]:
                 found[one["slice"]] = "01_extract" if one["act"] == "read" else "02_upload"
     return found
 
