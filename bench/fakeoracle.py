@@ -1,4 +1,4 @@
-"""How fast fakeoracle serves rows: `python bench/fakeoracle.py [--rows N] [--sizes N,N] [--rounds N]`.
+"""How fast fakeoracle serves rows: `python bench/fakeoracle.py [--rows N] [--sizes N,N] [--rounds N] [--keep]`.
 
 One query of ten mixed columns is read with fetch_df_batches from three servers in turn, each in a process of its own:
 (a) `canned`, which sends recorded replies and does nothing else: the most that driver and client can take;
@@ -7,12 +7,10 @@ One query of ten mixed columns is read with fetch_df_batches from three servers 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
 import json
 import os
-import pickle
 import select
 import socket
 import statistics
@@ -21,13 +19,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest import mock
 
 import oracledb
+from measuring import kept, parser, peak_mb, processor_seconds
 
 USER, PASSWORD = "TMS", "secret"
 COLUMNS = (
@@ -36,6 +35,8 @@ COLUMNS = (
 )
 QUERY = "select * from bench"
 INSERTED = 50_000  # rows of one executemany
+#: Serves what :func:`record` wrote.
+REPLAY = str(Path(__file__).with_name("replay.py"))
 CACHE_GOAL, DUCKDB_GOAL = 0.6, 60_000
 
 
@@ -109,21 +110,43 @@ def read(connection: oracledb.Connection, size: int) -> int:
     return sum(frame.num_rows() for frame in connection.fetch_df_batches(QUERY, size=size))
 
 
+def _read_once(dsn: str, size: int) -> None:
+    with connect(dsn) as connection:
+        read(connection, size)
+
+
 # --- the canned stream -----------------------------------------------------------------------------------------------
 
 
-def record(port: int, dsn: str, size: int) -> list[bytes]:
-    """Return the server's replies to the calls after the login of one reading, one for each request."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        replies: list[bytearray] = []
+def record(dsn: str, reading: Callable[[str], object], path: Path) -> None:
+    """Write the server's replies to the calls of a reading after its login to a file, one for each request.
+
+    The reading is given the address to connect to; it connects once and ends its session.
+    """
+    address, _, service = dsn.rpartition("/")
+    replies: list[bytearray] = []
+    login = 0
+
+    def logged_in(*given: Any, **named: Any) -> oracledb.Connection:
+        nonlocal login
+        connection = really(*given, **named)
+        login = len(replies)
+        return connection
+
+    really = oracledb.connect
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        mock.patch.object(oracledb, "connect", logged_in),
+    ):
+        port = int(address.rpartition(":")[2])
         thread = threading.Thread(target=_forward, args=(listener, port, replies))
         thread.start()
-        service = dsn.rpartition("/")[2]
-        with connect(f"127.0.0.1:{listener.getsockname()[1]}/{service}") as connection:
-            login = len(replies)
-            read(connection, size)
+        reading(f"127.0.0.1:{listener.getsockname()[1]}/{service}")
         thread.join()
-    return [bytes(reply) for reply in replies[login:] if reply]  # the last one answers the logoff
+    said = [reply for reply in replies[login:] if reply]  # the last one answers the logoff
+    with path.open("wb") as file:
+        file.writelines(said)
+    path.with_suffix(".json").write_text(json.dumps([len(reply) for reply in said]))
 
 
 def _forward(listener: socket.socket, port: int, replies: list[bytearray]) -> None:
@@ -147,63 +170,18 @@ def _forward(listener: socket.socket, port: int, replies: list[bytearray]) -> No
                     client.sendall(data)
 
 
-def replay(path: str) -> None:
-    """Serve logins as fakeoracle does, and after each login the recorded replies, one for each request."""
-    from fakeoracle import session
-
-    replies: list[bytes] = pickle.loads(Path(path).read_bytes())  # noqa: S301 - written by this script
-
-    class Replay(session.Session):
-        """A session whose calls are answered from the recording."""
-
-        def _serve(self) -> None:
-            if not self._connect():
-                return
-            self._negotiate()
-            if not self._log_in():
-                return
-            channel = getattr(self, "_channel", self)
-            take = getattr(channel, "next_packet", None) or channel._next_packet
-            out = channel._socket
-            for reply in replies:
-                take()
-                out.sendall(reply)
-
-    from fakeoracle import server as listener
-
-    listener.Session = Replay  # type: ignore[misc,attr-defined]
-    nothing: Any = SimpleNamespace(
-        rollback=lambda: None, close=lambda: None, interrupt=lambda: None, in_transaction=False
-    )
-    listener.Database.open_session = lambda self, user: nothing  # type: ignore[method-assign]
-    with listener.serve(users={USER: PASSWORD}) as running:
-        print(json.dumps({"dsn": running.dsn}), flush=True)
-        threading.Event().wait()
-
-
 # --- measuring -------------------------------------------------------------------------------------------------------
-
-
-def status(pid: int) -> tuple[float, float]:
-    """Return seconds of processor time and the peak of memory in megabytes of a process (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    (peak,) = [
-        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
-    ]
-    return ticks / os.sysconf("SC_CLK_TCK"), int(peak) / 1024
 
 
 def measure(pid: int, dsn: str, size: int, rows: int) -> Measured:
     """Read the table once."""
     with connect(dsn) as connection:
-        before, began = status(pid)[0], time.perf_counter()
+        before, began = processor_seconds(pid), time.perf_counter()
         found = read(connection, size)
         seconds = time.perf_counter() - began
-        cpu, peak = status(pid)
         if found != rows:
             raise SystemExit(f"{found} rows in place of {rows}")
-    return Measured(rows / seconds, cpu - before, peak)
+    return Measured(rows / seconds, processor_seconds(pid) - before, peak_mb(pid))
 
 
 def show(what: str, size: int, measured: list[Measured]) -> float:
@@ -239,10 +217,9 @@ def bench(rows: int, sizes: list[int], rounds: int) -> None:
 
 def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, rows: int, rounds: int) -> None:
     dsn = servers["duckdb"][1]
-    port = int(dsn.partition(":")[2].partition("/")[0])
-    recorded = Path(folder, f"{size}.pickle")
-    recorded.write_bytes(pickle.dumps(record(port, dsn, size)))
-    with process([__file__, "--replay", str(recorded)]) as canned:
+    recorded = Path(folder, f"{size}.replies")
+    record(dsn, lambda address: _read_once(address, size), recorded)
+    with process([REPLAY, str(recorded)]) as canned:
         turns = {"canned": canned} | servers
         measured: dict[str, list[Measured]] = {what: [] for what in turns}
         for pid, address in turns.values():
@@ -261,18 +238,15 @@ def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, row
 
 def main() -> None:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=1_000_000)
+    arguments.add_argument(
+        "--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)"
     )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--replay", metavar="FILE", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.replay:
-        replay(arguments.replay)
-    else:
-        bench(arguments.rows, [int(size) for size in arguments.sizes.split(",")], arguments.rounds)
+    arguments.add_argument("--rounds", type=int, default=3)
+    given = arguments.parse_args()
+    with kept("fakeoracle", keep=given.keep):
+        bench(given.rows, [int(size) for size in given.sizes.split(",")], given.rounds)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,14 @@ def test_a_planted_secret_is_in_no_notebook_html_or_log(
     assert (tmp_path / "out.html").is_file()
 
 
+def assert_kept(folder: Path) -> str:
+    """The page of the execution stands beside it, and both are kept under their time, too; returns the page."""
+    (kept,) = folder.glob("out.2*.ipynb")
+    page = (folder / "out.html").read_text(encoding="utf-8")
+    assert kept.with_suffix(".html").read_text(encoding="utf-8") == page
+    return page
+
+
 def test_a_killed_kernel_is_not_called_completed(tmp_path: Path) -> None:
     source = notebook(tmp_path / "source.ipynb", "x: int = 1", "import os\nos._exit(9)", "print('never')")
     with pytest.raises(Exception, match="died"):
@@ -81,6 +89,7 @@ def test_a_killed_kernel_is_not_called_completed(tmp_path: Path) -> None:
     assert nb.metadata.papermill.exception is True
     assert nb.metadata.papermill.ended is False
     assert [cell.metadata.papermill.status for cell in nb.cells] == ["completed", "failed", "pending"]
+    assert_kept(tmp_path)
 
 
 def test_sigterm_lets_finally_run_in_the_kernel_and_saves_the_notebook(tmp_path: Path) -> None:
@@ -113,6 +122,51 @@ def test_sigterm_lets_finally_run_in_the_kernel_and_saves_the_notebook(tmp_path:
     nb = nbformat.read(str(tmp_path / "out.ipynb"), 4)
     assert nb.metadata.papermill.exception is True
     assert nb.cells[-1].metadata.papermill.status == "failed"
+    assert_kept(tmp_path)
+
+
+def test_a_cell_that_takes_too_long_leaves_a_notebook_and_a_page_that_say_so(tmp_path: Path) -> None:
+    source = notebook(
+        tmp_path / "source.ipynb",
+        "x: int = 1",
+        "print('begun')\nimport threading\nthreading.Event().wait(60)",
+    )
+    with pytest.raises(Exception, match="timed out"):
+        papermill.execute_notebook(
+            str(source),
+            str(tmp_path / "out.ipynb"),
+            engine_name="ora2sf",
+            progress_bar=False,
+            execution_timeout=1,
+        )
+    nb = nbformat.read(str(tmp_path / "out.ipynb"), 4)
+    assert [cell.metadata.papermill.status for cell in nb.cells] == ["completed", "failed"]
+    assert "begun" in assert_kept(tmp_path)
+
+
+def test_a_kernel_that_does_not_start_leaves_a_page_too(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "source.ipynb", "x: int = 1")
+    with pytest.raises(Exception, match=r"[Nn]o such kernel"):
+        papermill.execute_notebook(
+            str(source),
+            str(tmp_path / "out.ipynb"),
+            engine_name="ora2sf",
+            progress_bar=False,
+            kernel_name="not-there",
+        )
+    assert_kept(tmp_path)
+
+
+def test_in_the_page_of_an_execution_the_code_is_folded_away_but_for_the_cell_that_failed(
+    tmp_path: Path,
+) -> None:
+    source = notebook(tmp_path / "source.ipynb", "x: int = 1", "print('well')", "1 / 0")
+    with pytest.raises(papermill.PapermillExecutionError):
+        run(source, tmp_path / "out.ipynb")
+    page = assert_kept(tmp_path)
+    cells = re.findall(r'<details class="code"( open[^>]*)?>', page)
+    assert cells.count("") == len(cells) - 1
+    assert "ZeroDivisionError" in page
 
 
 def test_an_execution_that_came_to_its_end_says_so(tmp_path: Path) -> None:

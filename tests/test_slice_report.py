@@ -402,10 +402,10 @@ def test_hundreds_of_millions_of_rows_are_not_cut_by_the_next_bar(made: Path) ->
     page = render(Report.model_validate(found))
     flow = page[page.index('<svg class="flow"') : page.index("</svg>")]
     bars = [*sorted({float(x) for x in re.findall(r'<rect x="(\d+)"', flow)}), 440.0]
-    labels = re.findall(r'<text x="([\d.]+)"[^>]* font-size="(\d+)"[^>]*>([\d,]+)<', flow)
+    labels = re.findall(r'<text x="([\d.]+)"[^>]* font-size="([\d.]+)"[^>]*>([\d,]+)<', flow)
     assert len(labels) == 7
     for x, size, text in labels:
-        end = float(x) + sum(0.35 if letter == "," else 0.7 for letter in text) * int(size)
+        end = float(x) + sum(0.35 if letter == "," else 0.7 for letter in text) * float(size)
         assert end < next(bar for bar in bars if bar > float(x))
 
 

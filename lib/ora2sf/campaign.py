@@ -211,7 +211,7 @@ class Scheduler:
 
     def _not_yet(self, one: Slice, at: Mapping[str, Stage], good: frozenset[Stage], word: str) -> str:
         """Why a slice may not start: a table before it is not as far."""
-        for table in self._before(self._tables[one.table]):
+        for table in self.before(self._tables[one.table]):
             behind = [other.name for other in table.slices if at[other.name] not in good]
             if failed := [name for name in behind if at[name] == "failed"]:
                 return f"{failed[0]} failed"
@@ -219,7 +219,8 @@ class Scheduler:
                 return f"{table.table} (phase {table.phase}) is not {word} yet"
         return ""
 
-    def _before(self, table: PlannedTable) -> Iterable[PlannedTable]:
+    def before(self, table: PlannedTable) -> Iterable[PlannedTable]:
+        """The tables that have to be done before one: of earlier phases, and those that it depends on."""
         for other in self._tables.values():
             if other.phase < table.phase or other.table in table.after:
                 yield other

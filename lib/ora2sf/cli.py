@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from ora2sf.terminal import print_columns as _print_columns
 if TYPE_CHECKING:
     from ora2sf.catalog import Catalog
     from ora2sf.draft import Wanted
+    from ora2sf.drafting import Draft
     from ora2sf.fields import AnyField
     from ora2sf.tables import TableConfig
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = action(options)
         sys.stdout.flush()
     except Ora2sfError as error:
-        print(error, file=sys.stderr)
+        print(_clean(str(error)), file=sys.stderr)
         return error.exit
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -47,7 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # so that the interpreter's own last flush does not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except Exception:  # noqa: BLE001 - a defect: said in full, but for secrets
+        print(_clean(traceback.format_exc()), file=sys.stderr)
+        return Exit.FAILED
     return status
+
+
+def _clean(text: str) -> str:
+    from ora2sf.redaction import redactor
+
+    return str(redactor().clean(text))
 
 
 class _Version(argparse.Action):
@@ -69,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
+    _own_parsers(groups)
     cli_campaign.add_parsers(groups)
     tables = groups.add_parser("tables", help="check, list, show and draft table files")
     _tables_parser(tables.add_subparsers(required=True, metavar="COMMAND"))
@@ -99,6 +111,36 @@ def _runs_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     cleanup.set_defaults(action=_cleanup)
 
 
+def _own_parsers(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    names = argparse.ArgumentParser(add_help=False)
+    for name, text in (
+        ("oracle_conn_id", "connection of the source (default: oracle_tms)"),
+        ("sf_conn_id", "connection of the org (default: salesforce_api)"),
+    ):
+        names.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+    init = groups.add_parser(
+        "init",
+        parents=[names],
+        help="write connections.toml for your own servers, and check both",
+        description="Asks for the values on a terminal, secrets unseen; elsewhere placeholders are written.",
+    )
+    init.add_argument(
+        "--file", type=Path, metavar="FILE", help="default: connections.toml in the project's folder"
+    )
+    init.add_argument("--force", action="store_true", help="replace the file if there is one")
+    init.add_argument("--no-check", action="store_true", help="do not run the doctor afterwards")
+    init.set_defaults(action=_init)
+    doctor = groups.add_parser(
+        "doctor",
+        parents=[names],
+        help="check this machine, both servers and the table files, each with the fix",
+        description="Writes nothing to either side. The exit code is 0 without a problem, else 6.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs: one list of checks")
+    doctor.add_argument("--tables", nargs="+", default=[], metavar="TABLE", help="only these table files")
+    doctor.set_defaults(action=_doctor)
+
+
 def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
@@ -118,12 +160,49 @@ def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     show.add_argument("name", metavar="TABLE")
     show.add_argument("--json", action="store_true", help="for programs: every key, also those by default")
     show.set_defaults(action=_show)
+    reference = commands.add_parser("reference", help="the reference of table files, in Markdown")
+    reference.add_argument("--write", type=Path, metavar="FILE", help="into this page, between its two marks")
+    reference.set_defaults(action=_reference)
     sdl = commands.add_parser(
         "import-sdl",
         help="draft a table file from a mapping of Data Loader",
         description="Drafts a table file from a mapping that Data Loader uses for insert, update or upsert.",
     )
     _sdl_parser(sdl)
+    new = commands.add_parser(
+        "new",
+        parents=[folder],
+        help="draft a table file from Oracle's dictionary and an object's describe",
+        description="Drafts a table file from the dictionary of Oracle and the describe of an object. Reads both, writes to neither.",
+    )
+    _new_parser(new)
+
+
+def _new_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="OWNER.TABLE", help='a table or view; OWNER."Table" keeps its case')
+    parser.add_argument("--object", required=True, metavar="X", help="API name of the object")
+    parser.add_argument(
+        "--external-id", default="", metavar="F", help="field that names a record (default: the only one)"
+    )
+    parser.add_argument(
+        "--key",
+        nargs="+",
+        default=[],
+        metavar="COL",
+        help="columns of the external id (default: the primary key)",
+    )
+    parser.add_argument(
+        "--time-zone", default="", metavar="Z", help="of dates with time in the source, such as Asia/Bangkok"
+    )
+    parser.add_argument(
+        "--no-sample", action="store_true", help="do not look at rows: formats of dates in text stay open"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="table file to write (default: print it)"
+    )
+    for name in ("oracle_conn_id", "sf_conn_id"):
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="X", help="name of a connection")
+    parser.set_defaults(action=_new)
 
 
 def _sdl_parser(parser: argparse.ArgumentParser) -> None:
@@ -143,6 +222,58 @@ def _sdl_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_import_sdl)
 
 
+# init, doctor
+
+
+def _init(options: argparse.Namespace) -> int:
+    from ora2sf.connections_file import write_connections
+
+    ids = _conn_ids(options)
+    path, complete = write_connections(options.file, ids, force=options.force)
+    print(f"{path} written, mode 0600.")
+    if options.no_check or not complete:
+        print(
+            "Then: ora2sf doctor" if complete else "Put the values in place of CHANGE-ME, then: ora2sf doctor"
+        )
+        return Exit.COMPLETE
+    os.environ["ORA2SF_CONNECTIONS"] = str(path)
+    print("ora2sf doctor:\n")
+    return _examined(ids, [], as_json=False)
+
+
+def _conn_ids(options: argparse.Namespace) -> tuple[str, str]:
+    from ora2sf.parameters import read_plan_parameters
+
+    named = {name: getattr(options, name) for name in ("oracle_conn_id", "sf_conn_id")}
+    given = read_plan_parameters({"run_id": "doctor", **named})
+    return given.oracle_conn_id, given.sf_conn_id
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    return _examined(_conn_ids(options), options.tables, as_json=options.json)
+
+
+def _examined(ids: tuple[str, str], tables: Sequence[str], *, as_json: bool) -> int:
+    import json
+    from collections import Counter
+
+    from ora2sf.doctor import Check, examine
+
+    def tell(check: Check) -> None:
+        if not as_json:
+            print(check, flush=True)
+
+    found = examine(*ids, tables, tell)
+    states = Counter(check.state for check in found)
+    if as_json:
+        print(json.dumps([check.as_json() for check in found], indent=2, ensure_ascii=False))
+    else:
+        print(
+            f"\n{_number(len(found), 'check')}: {', '.join(f'{count} {state}' for state, count in states.items())}."
+        )
+    return Exit.CONFIGURATION if states["problem"] else Exit.COMPLETE
+
+
 # status, report, verify
 
 
@@ -157,7 +288,7 @@ def _report(options: argparse.Namespace) -> int:
         try:
             made = rebuild(folder).verdict
         except Ora2sfError as error:  # the others have a report all the same
-            print(error, file=sys.stderr)
+            print(_clean(str(error)), file=sys.stderr)
             codes.append(error.exit)
         else:
             print(f"{folder / HTML}  {made.verdict}")
@@ -404,11 +535,22 @@ def _default(entries: dict[str, Any]) -> str:
     return f" {entries['default']!r}" if entries.get("default") is not None else ""
 
 
-# tables import-sdl
+# tables reference, import-sdl, new
+
+
+def _reference(options: argparse.Namespace) -> int:
+    from ora2sf.reference import reference, write_reference
+
+    if options.write is None:
+        print(reference())
+    else:
+        write_reference(options.write)
+    return Exit.COMPLETE
 
 
 def _import_sdl(options: argparse.Namespace) -> int:
-    from ora2sf.draft import Describe, Wanted, draft
+    from ora2sf.draft import Wanted, draft
+    from ora2sf.drafting import Describe
     from ora2sf.sdl import read_mapping
 
     output: Path | None = options.output
@@ -417,16 +559,36 @@ def _import_sdl(options: argparse.Namespace) -> int:
     )
     _check_wanted(wanted)
     mapping = read_mapping(options.file)
-    describe = Describe(options.describe, options.object) if options.describe else None
-    made = draft(mapping, wanted, describe)
+    describe = Describe.saved(options.describe, options.object) if options.describe else None
+    return _handed_over(draft(mapping, wanted, describe), output)
+
+
+def _handed_over(made: Draft, output: Path | None) -> int:
     if output is None:
         print(made.text, end="")
         return 0
     _write_new(output, made.text)
     left = f'{_number(made.decisions, "thing")} to decide, each marked "decide:"'
     print(f"{output} written: {_number(made.fields, 'field')}, {left}.")
-    print(f"Then: ora2sf tables check {wanted.table}")
+    print(f"Then: ora2sf tables check {output.stem}")
     return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from ora2sf.draft_new import Wished
+    from ora2sf.drafted import drafted
+
+    output: Path | None = options.output
+    wished = Wished(_table_name(output, options), options.external_id, tuple(options.key), options.time_zone)
+    made = drafted(
+        options.source,
+        options.object,
+        wished,
+        _folder(options),
+        _conn_ids(options),
+        sample=not options.no_sample,
+    )
+    return _handed_over(made, output)
 
 
 def _table_name(output: Path | None, options: argparse.Namespace) -> str:
@@ -435,7 +597,9 @@ def _table_name(output: Path | None, options: argparse.Namespace) -> str:
     from ora2sf.tables import TABLE_NAME
 
     if output is None:
-        return re.sub(r"\W", "_", (options.source.rpartition(".")[2] or options.object).lower())[:80]
+        return re.sub(r"\W", "_", (options.source.rpartition(".")[2].strip('"') or options.object).lower())[
+            :80
+        ]
     if output.suffix != ".toml" or not TABLE_NAME.fullmatch(output.stem):
         raise TableFileError(
             f"{output} cannot be a table file.",

@@ -123,7 +123,7 @@ def totals(found: Found | None) -> Shown:
 
 def _sides(line: sums.Line) -> Iterator[dict[str, Any]]:
     mark = "?" if line.target is None else "✗" if line.differs else "✓"
-    yield _side(line, "staged", line.staged) | {"": mark, "note": line.note}
+    yield {"": mark, **_side(line, "staged", line.staged), "note": line.note}
     if line.differs and line.target:
         yield _side(line, "org", line.target)
 

@@ -5,7 +5,7 @@ What would fail every row stops the run; everything else is counted and shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,13 @@ def _of_field(profile: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[
 
 
 def lookups(
-    config: TableConfig, client: SalesforceClient, data: Path, run: Path, exact: frozenset[str], most: int
+    config: TableConfig,
+    client: SalesforceClient,
+    data: Path,
+    run: Path,
+    exact: frozenset[str],
+    most: int,
+    told: Callable[[int], object] = lambda _: None,
 ) -> list[Lookup]:
     """What every lookup field refers to.
 
@@ -142,19 +148,27 @@ def lookups(
         run: the run's folder, with what it staged of other tables.
         exact: from :func:`case_sensitive`.
         most: parents of one field that Salesforce is asked for; with more of them it is not asked at all.
+        told: how many more parents Salesforce is asked for.
     """
     specs = (spec for spec in config.fields if isinstance(spec, LookupField))
     references = keys.reference_file(data, config.table)
-    return [_lookup(spec, client, references, run, most, exact=spec.field in exact) for spec in specs]
+    return [_lookup(spec, client, references, run, most, told, exact=spec.field in exact) for spec in specs]
 
 
 def _lookup(
-    spec: LookupField, client: SalesforceClient, references: Path, run: Path, most: int, *, exact: bool
+    spec: LookupField,
+    client: SalesforceClient,
+    references: Path,
+    run: Path,
+    most: int,
+    told: Callable[[int], object],
+    *,
+    exact: bool,
 ) -> Lookup:
     staged = keys.key_files(run, object=spec.object, field=spec.external_id_field)
     found = keys.parents(references, spec.field, staged, most)
     asked = found.elsewhere <= most
-    orphans = _absent(spec, client, found.listed, exact=exact) if asked else []
+    orphans = _absent(spec, client, found.listed, told, exact=exact) if asked else []
     return Lookup(
         field=spec.field,
         object=spec.object,
@@ -170,9 +184,19 @@ def _lookup(
 
 
 def _absent(
-    spec: LookupField, client: SalesforceClient, listed: list[keys.Parent], *, exact: bool
+    spec: LookupField,
+    client: SalesforceClient,
+    listed: list[keys.Parent],
+    told: Callable[[int], object],
+    *,
+    exact: bool,
 ) -> list[keys.Parent]:
-    present = client.existing(spec.object, spec.external_id_field, (one.value for one in listed))
+    def values() -> Iterator[str]:
+        for one in listed:
+            yield one.value
+            told(1)  # when the next one is wanted
+
+    present = client.existing(spec.object, spec.external_id_field, values())
     there = pl.DataFrame({"key": list(present)}, schema={"key": pl.String})
     known = set(there.select(keys.folded(pl.col("key"), case_sensitive=exact)).to_series())
     return [one for one in listed if one.folded not in known]

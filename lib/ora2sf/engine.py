@@ -9,6 +9,7 @@ HTML under its time. (https://papermill.readthedocs.io/en/latest/extending-entry
 from __future__ import annotations
 
 import datetime as dt
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from traitlets.config import Config
 
 from ora2sf.connections import known_secrets
 from ora2sf.private import private_files
+from ora2sf.progress import LAB_VARIABLE
 from ora2sf.redaction import Redactor
 from ora2sf.signals import sigterm_interrupts
 
@@ -29,6 +31,19 @@ from ora2sf.signals import sigterm_interrupts
 _NO_ADDRESSES = dict.fromkeys(
     ("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url"), ""
 )
+
+#: The page of an execution: what came out, with the code folded away, that of a failed cell open.
+_PAGE = """\
+{% extends 'lab/index.html.j2' %}
+{% block html_head_css %}<style>
+body.jp-Notebook main { max-width: 76rem; margin: 0 auto; }
+details.code { width: 100%; } details.code > summary { cursor: pointer; color: #5b6770; font: 12px sans-serif; }
+details.code .highlight .c1 { color: #2b6166; } details.code .highlight .o { color: #4a4a4a; }
+</style>{% endblock %}
+{% block input %}
+<details class="code"{% if cell.outputs | selectattr('output_type', 'equalto', 'error') | list %} open{% endif %}>
+<summary>code</summary>{{ super() }}</details>
+{% endblock %}"""
 
 #: Jupyter chooses ports before the kernel binds them, so kernels that start side by side may meet on one.
 _STARTS = 3
@@ -41,7 +56,11 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
     redactor: Redactor
 
     def execute(self, **kwargs: Any) -> Any:
-        """Starts the kernel again if another process took one of the ports that were chosen for it; no cell has run then."""
+        """Starts the kernel again if another process took one of the ports that were chosen for it; no cell has run then.
+
+        Nobody sits before it, also if a notebook of JupyterLab is where it was started.
+        """
+        kwargs.setdefault("env", {name: os.environ[name] for name in os.environ if name != LAB_VARIABLE})
         for _ in range(_STARTS - 1):
             try:
                 return super().execute(**kwargs)
@@ -132,7 +151,14 @@ def _keep(nb: nbformat.NotebookNode, output_path: str | None) -> None:
     moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
     kept = plain.with_name(f"{plain.stem}.{moment}.ipynb")
     nbformat.write(nb, kept)
-    body, _ = HTMLExporter(embed_images=True, **_NO_ADDRESSES).from_notebook_node(_without_scraps(nb))
+    exporter = HTMLExporter(
+        embed_images=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        raw_template=_PAGE,
+        **_NO_ADDRESSES,
+    )
+    body, _ = exporter.from_notebook_node(_without_scraps(nb))
     body = body.replace('<script src=""></script>', "").replace('<script src=""> </script>', "")
     for path in (kept.with_suffix(".html"), plain.with_suffix(".html")):
         path.write_text(body, encoding="utf-8")

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import oracledb
 import pyarrow as pa
@@ -71,6 +72,14 @@ class SourceColumn:
         return self.arrow
 
 
+class Address(NamedTuple):
+    """One address that a connection may use; ``tls`` if what travels is encrypted by TLS."""
+
+    host: str
+    port: int
+    tls: bool
+
+
 @dataclass(frozen=True)
 class SourceInfo:
     """Who is signed in to what."""
@@ -92,13 +101,15 @@ class OracleSource:
     def __init__(self, connection: Connection) -> None:
         self._name = connection.conn_id
         self._where = _dsn(connection)
-        user = connection.need("login", "the user name")
+        login = {
+            "user": connection.need("login", "the user name"),
+            "password": connection.need("password", "the password"),
+        }
+        security = _security(connection)
         with self._translated("sign in"):
+            _choose_mode(connection)
             self._db = oracledb.connect(
-                user=user,
-                password=connection.need("password", "the password"),
-                dsn=self._where,
-                tcp_connect_timeout=_CONNECT_TIMEOUT,
+                dsn=self._where, tcp_connect_timeout=_CONNECT_TIMEOUT, **login, **security
             )
 
     def __enter__(self) -> Self:
@@ -194,7 +205,8 @@ class OracleSource:
             if frame is None:
                 return
             if frame.num_rows():
-                yield _narrow(pa.table(frame), schema)
+                # not pa.table(), which imports pandas to see whether it was given a data frame of its own kind
+                yield _narrow(pa.RecordBatchReader.from_stream(frame).read_all(), schema)
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -245,19 +257,127 @@ def _narrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table
 
 
+def addresses(connection: Connection) -> list[Address]:
+    """Where a connection goes, as the driver reads its dsn.
+
+    Raises:
+        ConnectionFieldError: the address is missing or cannot be read.
+    """
+    dsn = _dsn(connection)
+    folder = connection.path("config_dir", folder=True)
+    try:
+        params = oracledb.ConnectParams(**({"config_dir": str(folder)} if folder else {}))
+        params.parse_connect_string(dsn)
+    except oracledb.Error as error:
+        raise _explain(error, "be found", connection.conn_id, dsn) from None
+    hosts, ports, kinds = map(_listed, (params.host, params.port, params.protocol))
+    return [
+        Address(str(host), int(port), str(kind).lower() == "tcps")
+        for host, port, kind in zip(hosts, ports, kinds, strict=True)
+    ]
+
+
+def trusted(connection: Connection) -> ssl.SSLContext:
+    """The authorities that a connection by TLS trusts; the driver compares the server's name itself, so this does not.
+
+    Raises:
+        ConnectionFieldError: a file that the connection names is not there, or holds no certificate.
+    """
+    authorities = connection.path("ca_file")
+    context = _trusting(str(authorities), connection) if authorities else ssl.create_default_context()
+    context.check_hostname = False
+    wallet = connection.path("wallet_location", folder=True)
+    if wallet and (wallet / "ewallet.pem").is_file():
+        try:
+            context.load_verify_locations(wallet / "ewallet.pem")
+        except ssl.SSLError:
+            raise ConnectionFieldError(
+                f"{wallet / 'ewallet.pem'} holds no certificate in PEM form.",
+                _TLS["no certificate or crl found"],
+            ) from None
+    return context
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _dsn(connection: Connection) -> str:
-    """``host:port/service``; a complete ``dsn`` in extra wins."""
-    extra = connection.extra
-    if dsn := extra.get("dsn"):
-        return str(dsn)
+    """``host:port/service``, with ``tcps://`` before it for TLS; a complete ``dsn`` in extra wins."""
+    if dsn := connection.text("dsn"):
+        return dsn
     host = connection.need("host", "the host of the database")
-    service = str(extra.get("service_name") or connection.schema_ or "").strip()
-    if not service:
+    service = connection.text("service_name") or connection.schema_.strip()
+    sid = connection.text("sid")
+    if not service and not sid:
         raise ConnectionFieldError(
             f"Connection '{connection.conn_id}' names no service.",
             'Set schema, or extra {"service_name": "…"}, to the service name of the database.',
         )
-    return f"{host}:{connection.port or 1521}/{service}"
+    protocol = (connection.text("protocol") or "tcp").casefold()
+    if protocol not in {"tcp", "tcps"}:
+        raise ConnectionFieldError(
+            f"extra protocol of connection '{connection.conn_id}' is {protocol!r}.", "Write tcp or tcps."
+        )
+    port = connection.port or (2484 if protocol == "tcps" else 1521)
+    if not service:
+        address = f"(ADDRESS=(PROTOCOL={protocol})(HOST={host})(PORT={port}))"
+        return f"(DESCRIPTION={address}(CONNECT_DATA=(SID={sid})))"
+    return f"{'tcps://' if protocol == 'tcps' else ''}{host}:{port}/{service}"
+
+
+def _security(connection: Connection) -> dict[str, Any]:
+    """What the extras say of tnsnames.ora, TLS and a proxy, as arguments of ``oracledb.connect``."""
+    found: dict[str, Any] = {
+        name: connection.text(name)
+        for name in ("wallet_password", "ssl_server_cert_dn", "https_proxy")
+        if connection.text(name)
+    }
+    for name in ("config_dir", "wallet_location"):
+        if folder := connection.path(name, folder=True):
+            found[name] = str(folder)
+    if connection.text("https_proxy_port"):
+        found["https_proxy_port"] = _port(connection)
+    if not connection.switch("ssl_server_dn_match", default=True):
+        found["ssl_server_dn_match"] = False
+    if authorities := connection.path("ca_file"):
+        found["ssl_context"] = _trusting(str(authorities), connection)
+    return found
+
+
+def _port(connection: Connection) -> int:
+    text = connection.text("https_proxy_port")
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise ConnectionFieldError(
+            f"extra https_proxy_port of connection '{connection.conn_id}' is no port.", "Write a number."
+        )
+    return int(text)
+
+
+def _trusting(authorities: str, connection: Connection) -> ssl.SSLContext:
+    if connection.switch("thick_mode"):
+        raise ConnectionFieldError(
+            f"Connection '{connection.conn_id}' asks for thick_mode and ca_file, which only the Thin mode reads.",
+            "Put the authority into the wallet that sqlnet.ora in thick_mode_config_dir names, and leave ca_file out.",
+        )
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except ssl.SSLError:
+        raise ConnectionFieldError(
+            f"extra ca_file of connection '{connection.conn_id}' holds no certificate in PEM form: {authorities}.",
+            "Give a file that begins with -----BEGIN CERTIFICATE-----.",
+        ) from None
+
+
+def _choose_mode(connection: Connection) -> None:
+    """Loads Oracle's client libraries where the connection asks for the Thick mode; it holds for the whole process
+    (https://python-oracledb.readthedocs.io/en/latest/user_guide/initialization.html).
+    """
+    if not connection.switch("thick_mode"):
+        return
+    names = {"lib_dir": "thick_mode_lib_dir", "config_dir": "thick_mode_config_dir"}
+    folders = {argument: connection.path(name, folder=True) for argument, name in names.items()}
+    oracledb.init_oracle_client(**{name: str(folder) for name, folder in folders.items() if folder})
 
 
 def _column(info: Any) -> SourceColumn:
@@ -328,14 +448,35 @@ _ADVICE: dict[int, tuple[type[Ora2sfError], str]] = {
 #: Too many sessions or processes; starting, closing or not open; the connection is lost.
 _DOWN = {18, 20, 1033, 1034, 1089, 1090, 3113, 3114, 3135, 12516, 12519, 12520, 12528}
 #: The driver's numbers for "nobody answers" and "the connection is lost".
-_UNAVAILABLE = {"DPY-6005", "DPY-6000", "DPY-4011", "DPY-1001", "DPY-4024", "DPY-6006"}
-#: The driver's numbers for an address that cannot be right.
+_UNAVAILABLE = {"DPY-6005", "DPY-6000", "DPY-4011", "DPY-1001", "DPY-4024"}
+_THICK = (
+    "Only the driver's Thick mode can do this: set extra thick_mode = true and thick_mode_lib_dir to the folder of "
+    "Oracle Instant Client (docs/connections.md)."
+)
+#: The driver's numbers for a connection that cannot be right.
 _ADDRESS = {
     "DPY-6001": _ADVICE[12514][1],
     "DPY-6003": _ADVICE[12505][1],
     "DPY-4017": "Correct dsn in the connection's extra.",
     "DPY-4027": "Correct dsn in the connection's extra: host:port/service, or a whole descriptor.",
-    "DPY-4000": "Correct dsn in the connection's extra: host:port/service, or a whole descriptor.",
+    "DPY-4000": "Correct dsn in the connection's extra: host:port/service, a whole descriptor, or a name in tnsnames.ora of config_dir.",
+    "DPY-4026": "Correct config_dir in the connection's extra: tnsnames.ora belongs there.",
+    "DPY-2018": "Put ewallet.pem into the folder that extra wallet_location names (docs/connections.md).",
+    "DPY-6006": "The certificate is for another name: use that one as host, or name it in extra ssl_server_cert_dn.",
+    "DPY-3001": _THICK,
+    "DPY-3010": _THICK,
+    "DPY-3015": _THICK,
+    "DPI-1047": "Install Oracle Instant Client on this machine, and name its folder in extra thick_mode_lib_dir.",
+    "DPY-2019": "Thick mode holds for a whole process: use it for every connection of it, and start a new process.",
+}
+
+
+#: What OpenSSL says of a handshake → what to do.
+_TLS = {
+    "certificate verify failed": "Give the authority that signed the certificate as extra ca_file, or as ewallet.pem in wallet_location.",
+    "no certificate or crl found": "ewallet.pem in wallet_location holds no certificate in PEM form: export the wallet anew.",
+    "bad decrypt": "Correct wallet_password.",
+    "WRONG_VERSION_NUMBER": "The port does not speak TLS: leave protocol = tcps out, or use the port that does (usually 2484).",
 }
 
 
@@ -349,6 +490,8 @@ def _explain(error: oracledb.Error, doing: str, name: str, where: str) -> Ora2sf
         return kind(what, step)
     if full in _ADDRESS:
         return ConnectionFieldError(what, _ADDRESS[full])
+    if advice := next((said for part, said in _TLS.items() if part in text), ""):
+        return ConnectionFieldError(what, advice)
     if full in _UNAVAILABLE or code in _DOWN:
         return SourceUnavailable(what, _UP_ADVICE)
     if full == "DPY-4042":

@@ -200,6 +200,18 @@ def read_every_parameter(names: Mapping[str, Any]) -> tuple[PlanParameters, dict
     return plan, slices
 
 
+def read_run_choice(dry_run: bool, max_rows: int | None) -> tuple[bool, int | None]:
+    """``dry_run`` and ``max_rows`` of a whole campaign, where the environment says something, too.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds.
+    """
+    given = {"dry_run": dry_run or None, "max_rows": max_rows}
+    values = {name: _setting(name, given, None) for name in given}
+    found = _validated(Parameters, {"run_id": "any", "table": "any", **values})
+    return found.dry_run, found.max_rows
+
+
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:
     """Parameters and table file for the names that a notebook holds.
 

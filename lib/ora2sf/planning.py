@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ora2sf.ledger import Ledger
 from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import PlanParameters, read_plan_parameters
 from ora2sf.plan import Allowance, Choices, Moment, Plan, PlannedTable, Rates, Sampled, Since
+from ora2sf.progress import progress
 from ora2sf.report import Shown
 from ora2sf.salesforce import SalesforceClient
 from ora2sf.tables import TableConfig, Window
@@ -112,7 +113,7 @@ class Planning:
             loads_at_once=p.loads_at_once,
             staged_mb=p.staged_mb,
         )
-        survey = Survey(self.source, moment, since, choices, rates, p.sample_rows)
+        tables = self._survey(Survey(self.source, moment, since, choices, rates, p.sample_rows))
         plan = Plan(
             run_id=p.run_id,
             made=made,
@@ -121,9 +122,18 @@ class Planning:
             allowance=allowance(self.client.limits(), p.reserve),
             rates=rates,
             choices=choices,
-            tables=tuple(survey.table(config) for config in self.configs),
+            tables=tables,
         )
         return plan.model_copy(update={"calendar": forecast(plan)})
+
+    def _survey(self, survey: Survey) -> tuple[PlannedTable, ...]:
+        found = []
+        with progress("count the source", "tables", len(self.configs)) as bar:
+            for config in self.configs:
+                bar.note = partial(str, config.table)
+                found.append(survey.table(config))
+                bar.update()
+        return tuple(found)
 
     def _moment(self, made: dt.datetime) -> Moment:
         source_time = self.source.local_time()
@@ -167,7 +177,7 @@ class Planning:
             f"{total:,} rows in {len(plan.slices())} slices; windows add up to the COUNT of their tables. "
             f"MB are estimated from the first {self.parameters.sample_rows:,} rows of each. {_moment_said(plan)}"
         )
-        return Shown(sentence, rows, "good" if plan.moment.scn else "warning")
+        return Shown(sentence, rows, "good" if plan.moment.scn else "warning", bars="rows")
 
     def windows(self) -> Shown:
         """Each window with its own COUNT."""
@@ -185,7 +195,7 @@ class Planning:
         ]
         if not rows:
             return Shown(f"No table has more than {self.plan.choices.slice_rows:,} rows: each is one slice.")
-        return Shown(f"{len(rows)} windows.", rows)
+        return Shown(f"{len(rows)} windows.", rows, bars="rows")
 
     def needs(self) -> Shown:
         """What the campaign takes of the org's limits, beside what a day has."""
@@ -277,6 +287,7 @@ def calendar(plan: Plan) -> Shown:
     return Shown(
         f"The whole takes about {end / 24:.1f} days ({end:.1f} hours) from its begin. {_rates_said(plan.rates)}",
         rows,
+        bars="rows",
     )
 
 

@@ -1,24 +1,30 @@
-"""What a cell shows: a sentence and a small table; a progress bar; results recorded in the notebook."""
+"""What a cell shows: a sentence, a small table and pictures; results recorded in the notebook."""
 
 from __future__ import annotations
 
 import html
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from IPython.core.getipython import get_ipython
-
 if TYPE_CHECKING:
     import pandas as pd
-from tqdm import tqdm
+
+from ora2sf.fields import digits
 
 Tone = Literal["plain", "good", "warning", "bad"]
-_COLOURS: dict[Tone, str] = {"plain": "#5b6770", "good": "#2e7d32", "warning": "#b26a00", "bad": "#b3261e"}
-_WIDEST = 100
+#: Seen on white and on black; the mark says the same to who does not see colours.
+_COLOURS: dict[Tone, str] = {"plain": "#7a8791", "good": "#2e8b57", "warning": "#c77700", "bad": "#d1432f"}
+_MARKS: dict[Tone, str] = {"plain": "", "good": "✓ ", "warning": "⚠\ufe0e ", "bad": "✗ "}
+#: Characters of a cell in a terminal, and in a page, where it can take several lines.
+_WIDEST, _LONGEST = 100, 400
+#: Characters up to which a cell is never broken; what is longer is, at blanks and joints, if the table is too wide for its page;
+#: a text of several lines keeps some width.
+_UNBROKEN, _LONG = 16, 60
+_JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|])(?=[A-Za-z0-9])|(?<=[A-Za-z]:)(?=[A-Za-z0-9])")
+_ABOUT = "about "
 
 
 class Link(str):
@@ -34,18 +40,26 @@ class Link(str):
 
 
 class Shown:
-    """A sentence and, if there is one, a table; readable as HTML in a notebook and as text in a terminal.
+    """A sentence and, if there is one, a table, and pictures; readable as HTML in a notebook and as text in a terminal.
 
     Args:
         sentence: what the reader should know, complete without the code above it.
         rows: the table, one mapping per line, or None.
         tone: colour of the bar at its left.
+        bars: column of numbers that are shown as bars, too, in proportion to the largest.
+        pictures: caption and SVG of each.
     """
 
     def __init__(
-        self, sentence: str, rows: Sequence[Mapping[str, Any]] | None = None, tone: Tone = "plain"
+        self,
+        sentence: str,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+        tone: Tone = "plain",
+        *,
+        bars: str = "",
+        pictures: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.sentence, self.tone = sentence, tone
+        self.sentence, self.tone, self.bars, self.pictures = sentence, tone, bars, pictures
         self.table = None if rows is None else _frame(rows)
 
     def __repr__(self) -> str:
@@ -55,24 +69,55 @@ class Shown:
 
     def _repr_html_(self) -> str:
         bar = f"border-left:4px solid {_COLOURS[self.tone]};padding:2px 10px;margin:4px 0"
-        sentence = html.escape(self.sentence).replace("\n", "<br>")
+        sentence = _MARKS[self.tone] + html.escape(self.sentence).replace("\n", "<br>")
         shown = "" if self.table is None or self.table.empty else self._table_html()
-        return f'<div style="{bar}"><p style="margin:4px 0">{sentence}</p>{shown}</div>'
+        figures = "".join(_figure(caption, svg) for caption, svg in self.pictures)
+        if figures:
+            figures = f'<div style="display:flex;flex-wrap:wrap;gap:0 2.5em">{figures}</div>'
+        return (
+            f'<div style="{bar}"><p style="margin:4px 0;max-width:60em">{sentence}</p>{figures}{shown}</div>'
+        )
 
     def _table_html(self) -> str:
         """Text to the left, numbers to the right, whatever the page around it prefers."""
         assert self.table is not None  # asked before
         sides = ["right" if _is_number(self.table[name]) else "left" for name in self.table]
-        head = _row("th", [html.escape(str(name)) for name in self.table], sides)
-        body = "".join(
-            _row("td", map(_cell_html, line), sides) for line in self.table.itertuples(index=False)
-        )
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        most = max((one for one in self.table.get(self.bars, ()) if isinstance(one, int | float)), default=0)
+        head = _row("th", [(html.escape(str(name)), "white-space:nowrap;") for name in self.table], sides)
+        lines = [
+            [
+                (_cell_html(one), share(one, most) if name == self.bars else _form(_cell(one, _LONGEST)))
+                for name, one in line.items()
+            ]
+            for line in self.table.to_dict("records")
+        ]
+        body = "".join(_row("td", line, sides) for line in lines)
+        return f'<div style="overflow-x:auto"><table style="margin:4px 0"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def share(number: object, most: float) -> str:
+    """A cell's style: a bar behind the number, as long as its share of the largest one."""
+    if not isinstance(number, int | float) or most <= 0:
+        return ""
+    part = f"{100 * number / most:.1f}%"
+    return (
+        f"min-width:8em;background:linear-gradient(to right, rgba(0,114,178,.28) {part}, transparent {part});"
+    )
+
+
+def _figure(caption: str, svg: str) -> str:
+    said = f'<figcaption style="margin:0 0 2px">{html.escape(caption)}</figcaption>'
+    return f'<figure style="margin:6px 0;flex:1 1 26em;max-width:42em">{said}{svg}</figure>'
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows as they are: as objects, because pandas would make floats of whole numbers beside an empty cell."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    """The rows as they are: as objects, because pandas would make floats of whole numbers beside an empty cell.
+
+    A column without any value, such as ``message`` where all went well, is left out.
+    """
+    names = list(
+        dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", []))
+    )
     cells = [["" if row.get(name) is None else row[name] for name in names] for row in rows]
     import pandas as pd  # half the memory of everything else here, and nobody but a notebook needs it
 
@@ -80,12 +125,28 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _is_number(column: pd.Series[Any]) -> bool:
-    return all(isinstance(value, int | float | Decimal) or value == "" for value in column)
+    return all(
+        isinstance(value, int | float | Decimal) or value == "" or str(value).startswith(_ABOUT)
+        for value in column
+    )
 
 
-def _row(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
+def _form(text: str) -> str:
+    if len(text) <= _UNBROKEN:
+        return "white-space:nowrap;"
+    return "min-width:12em;" if len(text) > _LONG and " " in text else ""
+
+
+def soft(text: str) -> str:
+    """A text as HTML that may be broken behind the joints of its parts, but not before ``__c``."""
+    return "<wbr>".join(html.escape(part) for part in _JOINTS.split(text))
+
+
+def _row(tag: str, cells: Iterable[tuple[str, str]], sides: Sequence[str]) -> str:
+    scope = ' scope="col"' if tag == "th" else ""
     shown = (
-        f'<{tag} style="text-align:{side}">{cell}</{tag}>' for cell, side in zip(cells, sides, strict=True)
+        f'<{tag}{scope} style="text-align:{side};{form}">{cell}</{tag}>'
+        for (cell, form), side in zip(cells, sides, strict=True)
     )
     return f"<tr>{''.join(shown)}</tr>"
 
@@ -94,40 +155,21 @@ def _cell_html(value: object) -> str:
     """A cell, escaped; links lead where they should."""
     if isinstance(value, list):
         return " ".join(map(_cell_html, value))
-    text = html.escape(_cell(value))
+    text = soft(_cell(value, _LONGEST))
     return f'<a href="{html.escape(quote(value.href))}">{text}</a>' if isinstance(value, Link) else text
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, widest: int = _WIDEST) -> str:
     if isinstance(value, list):
         return " ".join(map(_cell, value))
     if isinstance(value, Decimal):
-        digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
-        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+        return digits(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return f"{value:,}"
     text = str(value).replace("\n", "⏎")
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
-
-
-@contextmanager
-def progress(label: str, unit: str, total: int | None = None) -> Iterator[tqdm[Any]]:
-    """A progress bar that shows rate and remaining time; on a closed output it falls silent.
-
-    Standard tqdm and not its notebook form, whose widgets stay frozen at 0 % in a saved notebook.
-    """
-    with tqdm(
-        total=total,
-        desc=label,
-        unit=f" {unit}",
-        unit_scale=True,
-        mininterval=1.0,
-        file=sys.stdout,
-        dynamic_ncols=False,
-    ) as bar:
-        yield bar
+    return text if len(text) <= widest else text[: widest - 1] + "…"
 
 
 #: What scrapbook writes and looks for (scrapbook/encoders.py, scrapbook/scraps.py); importing it takes seconds of every kernel.
@@ -139,6 +181,8 @@ def glue(name: str, value: Mapping[str, Any]) -> None:
 
     Outside a notebook there is nothing to record it in.
     """
+    from IPython.core.getipython import get_ipython
+
     if get_ipython() is None:
         return
     from IPython.display import display

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ora2sf.errors import Exit
+from ora2sf.report import share, soft
 from ora2sf.report_model import Invocation, Report
-from ora2sf.report_plots import PHASES, flow, jobs_over_time, rates
+from ora2sf.report_plots import flow, jobs_over_time, rates
 
-_JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|:])(?=[A-Za-z0-9])")
 #: Lines of a table that may be long; report.json has all of them.
 MOST_LINES = 60
 _TONES = {Exit.COMPLETE: "good", Exit.ROWS_FAILED: "warning", Exit.INTERRUPTED: "warning"}
@@ -28,7 +27,6 @@ def render(report: Report) -> str:
         flow=flow(report.balance),
         rates=rates(report.timings.jobs),
         over_time=jobs_over_time(report.timings.jobs),
-        phases=PHASES,
         kinds=_kinds(report),
         programs=_programs(report.invocations),
         parameters=_parameters(report.invocations),
@@ -57,6 +55,7 @@ def template(name: str) -> Template:
         "size": _size,
         "moment": _moment,
         "soft": _soft,
+        "share": share,
     }
     return pages.get_template(name)
 
@@ -138,4 +137,4 @@ def _moment(text: str | None) -> str:
 
 def _soft(text: str) -> Markup:
     """A text without blanks that may be broken behind the joints of its parts, but not before ``__c``."""
-    return Markup("<wbr>").join(_JOINTS.split(text))
+    return Markup(soft(text))  # noqa: S704 - it escapes what it is given

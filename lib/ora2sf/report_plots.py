@@ -6,28 +6,33 @@ import datetime as dt
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
 from ora2sf.report_model import Balance, Job
 
-#: Colours that differ in lightness, too, for a black and white printer.
-_INK, _MUTED, _GRID = "#22303c", "#5b6770", "#d5dbe1"
+#: Text and lines take the colour of the text around them, on white as on black; the others differ for the colour-blind, too
+#: (Okabe and Ito: https://jfly.uni-koeln.de/color/).
+_INK, _GRID = "currentColor", 0.25
+_GREY, _BLUE, _SKY, _ORANGE = "#7a8791", "#0072b2", "#56b4e9", "#e69f00"
 _COLOURS = {
-    "source": "#44566c",
-    "read": "#44566c",
-    "staged": "#3a6ea5",
-    "rejected": "#d99a2b",
-    "successful": "#2e7d32",
-    "failed": "#b3261e",
-    "unprocessed": "#7d5ba6",
-    "unknown": "#111111",
-    "not sent": "#8a949e",
-    "excluded": "#b5a642",
+    "source": _GREY,
+    "read": _GREY,
+    "staged": _BLUE,
+    "rejected": _ORANGE,
+    "successful": "#009e73",
+    "failed": "#d55e00",
+    "unprocessed": "#cc79a7",
+    "unknown": _INK,
+    "not sent": _GREY,
+    "excluded": "#8c7b2f",
 }
 _WIDTH = 440
+#: Sizes of text: large enough on a telephone, where the picture is made smaller.
+_LARGE, _SMALL = 13.5, 12.5
 #: Left end, foot and head of the axes of a plot; the parts of its time.
-_LEFT, _BASE, _HEAD, _POINTS = 52.0, 124.0, 8.0, 190
+_LEFT, _BASE, _HEAD, _POINTS = 60.0, 124.0, 8.0, 190
 #: Bars and rows of a plot; more jobs than these are put together.
 _MOST_BARS, _MOST_ROWS = 80, 60
 
@@ -49,8 +54,8 @@ class _Node:
 
 
 _BAR = 11
-_COLUMNS = (2, 106, 206, 332)
-_FULL, _LEAST, _LABEL, _GAP = 150.0, 2.0, 30.0, 8.0
+_COLUMNS = (2, 108, 214, 334)
+_FULL, _LEAST, _LABEL, _GAP = 150.0, 2.0, 32.0, 8.0
 
 
 def flow(balance: Balance) -> Markup:
@@ -106,7 +111,7 @@ def _ribbon(a: _Node, b: _Node, scale: float) -> str:
         f"M{x1},{y1:.1f} C{half},{y1:.1f} {half},{y2:.1f} {x2},{y2:.1f} V{y2 + size:.1f} "
         f"C{half},{y2 + size:.1f} {half},{y1 + size:.1f} {x1},{y1 + size:.1f} Z"
     )
-    return f'<path d="{path}" fill="{_COLOURS[b.name]}" opacity=".2"/>'
+    return f'<path d="{path}" fill="{_COLOURS[b.name]}" opacity=".25"/>'
 
 
 def _bar(node: _Node) -> Iterator[str]:
@@ -114,21 +119,26 @@ def _bar(node: _Node) -> Iterator[str]:
     yield f'<rect x="{x}" y="{node.y:.1f}" width="{_BAR}" height="{node.height:.1f}" fill="{colour}"/>'
     middle = node.y + max(node.height, _LABEL - 4) / 2
     number = f"{node.rows:,}"
-    size = 13 if len(number) <= 9 else 11  # so that hundreds of millions end before the next bar
-    yield '<g stroke="#fff" stroke-width="2.5" stroke-opacity=".6" paint-order="stroke">'
+    size = _LARGE if len(number) <= 9 else _SMALL  # so that hundreds of millions end before the next bar
     yield _text(x + _BAR + 5, middle - 2, number, weight="600", size=size)
-    yield _text(x + _BAR + 5, middle + 11, node.name, colour=_MUTED, size=11)
-    yield "</g>"
+    yield _text(x + _BAR + 5, middle + 12, node.name)
 
 
 # rates
 
 
-def rates(jobs: Sequence[Job]) -> Markup:
-    """Rows per second of each job, in the order of batches; with many jobs each bar is the mean of several."""
+class Picture(NamedTuple):
+    """A picture, and what it shows, with units."""
+
+    caption: str
+    svg: Markup
+
+
+def rates(jobs: Sequence[Job]) -> Picture | None:
+    """Rows per second of each job, in the order of batches; with many jobs each bar is the mean of several. None without a rate."""
     timed = [(job.batch, job.rows_per_second) for job in jobs if job.rows_per_second]
     if not timed:
-        return Markup("")
+        return None
     bars = [_mean(group) for group in _groups(timed, _MOST_BARS)]
     top = _nice(max(rate for _, rate in bars))
     step = (_WIDTH - _LEFT - 4) / len(bars)
@@ -142,7 +152,10 @@ def rates(jobs: Sequence[Job]) -> Markup:
         )
     ends = ((bars[0][0], _LEFT + step / 2), (bars[-1][0], _WIDTH - 4 - step / 2))
     shapes += [_axis_label(x, _BASE + 15, label) for label, x in ends[: len(bars)]]
-    return _svg(_BASE + 22, f"Rows per second of {len(timed)} jobs", shapes)
+    picture = _svg(_BASE + 22, f"Rows per second of {len(timed)} jobs", shapes)
+    return Picture(
+        "Rows per second of each job, by batch, from its creation to its end in Salesforce", picture
+    )
 
 
 def _groups(timed: Sequence[tuple[int, float]], most: int) -> Iterator[Sequence[tuple[int, float]]]:
@@ -158,50 +171,51 @@ def _mean(group: Sequence[tuple[int, float]]) -> tuple[str, float]:
 
 def _axis_label(x: float, y: float, label: str) -> str:
     """A label around x, moved so that none of it is cut."""
-    half = len(label) * 3.2
-    return _text(min(max(x, half), _WIDTH - half), y, label, colour=_MUTED, size=11, anchor="middle")
+    half = len(label) * 3.7
+    return _text(min(max(x, half), _WIDTH - half), y, label, anchor="middle")
 
 
 # jobs over time
 
 
-@dataclass(frozen=True)
-class OverTime:
-    """The picture; ``by_job`` says that it has a bar for each job, with :data:`PHASES`, and not the number in flight."""
-
-    picture: Markup
-    by_job: bool
-
-
-def jobs_over_time(jobs: Sequence[Job]) -> OverTime:
-    """A bar for each job from its creation to its results; with many jobs how many were in flight."""
+def jobs_over_time(jobs: Sequence[Job]) -> Picture | None:
+    """A bar for each job from its creation to its results; with many jobs how many were in flight. None without a job."""
     spans = [(job, span) for job in jobs if (span := _span(job))]
     if not spans:
-        return OverTime(Markup(""), by_job=True)
+        return None
     begun = min(span[0] for _, span in spans)
     length = max(max(span[-1] for _, span in spans) - begun, 0.001)
     if len(spans) > _MOST_ROWS:
-        return OverTime(_in_flight([(a - begun, d - begun) for _, (a, *_, d) in spans], length), by_job=False)
-    return OverTime(_by_job(spans, begun, length), by_job=True)
+        flight = _in_flight([(a - begun, d - begun) for _, (a, *_, d) in spans], length)
+        return Picture("Jobs over time: how many were in flight", flight)
+    return Picture("States of jobs over time, by batch", _by_job(spans, begun, length))
 
 
 def _by_job(spans: Sequence[tuple[Job, tuple[float, ...]]], begun: float, length: float) -> Markup:
-    row = max(5.0, min(16.0, 300.0 / len(spans)))
-    base, scale = 6 + row * len(spans), (_WIDTH - _LEFT - 6) / length
-    shapes = list(_time_axis(length, scale, base))
-    every = math.ceil(12 / row)  # so that numbers do not overlap
+    row = max(5.0, min(18.0, 320.0 / len(spans)))
+    base, scale = _KEY + 6 + row * len(spans), (_WIDTH - _LEFT - 6) / length
+    shapes = [*_key(), *_time_axis(length, scale, base)]
+    every = math.ceil(15 / row)  # so that numbers do not overlap
     for n, (job, span) in enumerate(spans):
-        y = 4 + n * row
+        y = _KEY + 4 + n * row
         if n % every == 0:
-            shapes.append(
-                _text(_LEFT - 6, y + row * 0.7, str(job.batch), colour=_MUTED, size=10, anchor="end")
-            )
+            shapes.append(_text(_LEFT - 6, y + row * 0.39 + 4, str(job.batch), anchor="end"))
         shapes += _job_bar(job, [_LEFT + (at - begun) * scale for at in span], y, row * 0.78)
     return _svg(base + 22, f"{len(spans)} jobs over time", shapes)
 
 
 #: Sending, Salesforce at work, fetching results.
-PHASES = (("sending", "#8fb3d9"), ("Salesforce at work", "#3a6ea5"), ("fetching results", "#22303c"))
+PHASES = (("sending", _SKY), ("Salesforce at work", _BLUE), ("fetching results", _ORANGE))
+#: Room for what the colours mean.
+_KEY = 18
+
+
+def _key() -> Iterator[str]:
+    x = _LEFT
+    for name, colour in PHASES:
+        yield f'<rect x="{x:.1f}" y="3" width="10" height="10" fill="{colour}"/>'
+        yield _text(x + 14, 12, name)
+        x += 30 + len(name) * 6.4
 
 
 def _span(job: Job) -> tuple[float, ...] | None:
@@ -258,12 +272,12 @@ def _counts(spans: Sequence[tuple[float, float]], length: float) -> list[int]:
 def _y_axis(top: float) -> Iterator[str]:
     for part in (0.0, 0.5, 1.0):
         y = _BASE - part * (_BASE - _HEAD)
-        yield f'<line x1="{_LEFT}" x2="{_WIDTH - 4}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_GRID}"/>'
-        yield _text(_LEFT - 6, y + 4, f"{top * part:,.0f}", colour=_MUTED, size=11, anchor="end")
+        yield f'<line x1="{_LEFT}" x2="{_WIDTH - 4}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_INK}" stroke-opacity="{_GRID}"/>'
+        yield _text(_LEFT - 6, y + 4, f"{top * part:,.0f}", anchor="end")
 
 
 def _time_axis(length: float, scale: float, base: float) -> Iterator[str]:
-    yield f'<line x1="{_LEFT}" x2="{_WIDTH - 4}" y1="{base}" y2="{base}" stroke="{_GRID}"/>'
+    yield f'<line x1="{_LEFT}" x2="{_WIDTH - 4}" y1="{base}" y2="{base}" stroke="{_INK}" stroke-opacity="{_GRID}"/>'
     for part in (0.0, 0.5, 1.0):
         yield _axis_label(_LEFT + length * part * scale, base + 14, _duration(length * part))
 
@@ -284,17 +298,10 @@ def _nice(number: float) -> float:
 
 
 def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    colour: str = _INK,
-    size: int = 13,
-    weight: str = "400",
-    anchor: str = "start",
+    x: float, y: float, text: str, *, size: float = _SMALL, weight: str = "400", anchor: str = "start"
 ) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" fill="{colour}" '
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" fill="{_INK}" '
         f'text-anchor="{anchor}">{escape(text)}</text>'
     )
 
@@ -303,5 +310,5 @@ def _svg(height: float, label: str, shapes: Sequence[str], kind: str = "plot") -
     body = "".join(shapes)
     return Markup(  # noqa: S704 - every text in it went through escape
         f'<svg class="{kind}" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}" '
-        f'xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+        f'xmlns="http://www.w3.org/2000/svg" style="display:block;width:100%;height:auto"><title>{escape(label)}</title>{body}</svg>'
     )

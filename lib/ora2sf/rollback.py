@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,12 +118,20 @@ def _success_files(slice_: Slice) -> Iterator[tuple[Batch, Attempt, Result]]:
             yield batches[attempt.batch], attempt, files[attempt.id]["success"]
 
 
-def survey(slice_: Slice, client: SalesforceClient, *, include_changed: bool, stage: bool) -> Survey:
+def survey(
+    slice_: Slice,
+    client: SalesforceClient,
+    *,
+    include_changed: bool,
+    stage: bool,
+    told: Callable[[int], object] = lambda _: None,
+) -> Survey:
     """Looks at every record that this run created, writes the lists, and stages what is to be deleted.
 
     Args:
         include_changed: records that were changed since are deleted as well.
         stage: whether batches are staged; the ledger learns of them from the caller.
+        told: how many more records were looked at.
     """
     found = Survey(unproven=sum(one.found for one in slice_.ledger.lookups().values()))
     writer = _writer(slice_)
@@ -136,6 +144,7 @@ def survey(slice_: Slice, client: SalesforceClient, *, include_changed: bool, st
             for batch, attempt, result in _success_files(slice_):
                 one, go = _look(slice_, client, (batch, attempt, result), names, updated, left)
                 found.files.append(one)
+                told(one.created)
                 chosen = go.filter(~pl.col("changed") | include_changed)
                 if stage and chosen.height:
                     writer.add(chosen.select(ID))

@@ -63,9 +63,11 @@ from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.parameters import Parameters, read_parameters
 from ora2sf.private import private_files
 from ora2sf.profile import ERROR_PERCENT, Profiler
+from ora2sf.progress import progress
 from ora2sf.redaction import clean_error, redactor
-from ora2sf.report import Shown, Tone, glue, progress
+from ora2sf.report import Shown, Tone, glue
 from ora2sf.report_model import Report
+from ora2sf.report_plots import Picture, flow, jobs_over_time, rates
 from ora2sf.results import is_intact, rows_by_attempt
 from ora2sf.salesforce import (
     BulkQuery,
@@ -81,6 +83,8 @@ from ora2sf.tables import TableConfig
 from ora2sf.windows import Portion
 
 _MOST_EXAMPLES = 20
+#: Seconds between two notes of how far the extraction is.
+_TELL = 2.0
 Kind = TypeVar("Kind", bound="Run")
 Way = Literal["collections", "jobs"]
 Step = Literal["01_extract", "02_upload", "03_reconcile", "04_retry", "90_rollback"]
@@ -299,7 +303,9 @@ class Run:
             )
         chosen = self._in_force()
         rows = [
-            {"parameter": name, "value": chosen[name]} for name in chosen if name in self._parameters_shown
+            {"parameter": name, "value": "–" if chosen[name] in {None, ""} else chosen[name]}
+            for name in chosen
+            if name in self._parameters_shown
         ]
         part = f", window {chosen['window']}" if chosen["window"] else ""
         return Shown(
@@ -538,11 +544,18 @@ class Run:
     def _stage(self, portion: Portion, key: Mapping[str, Any]) -> Profiler:
         """Reads and stages a portion; returns what was seen of its rows."""
         profiler = self._profiler()
+        begun = told = time.monotonic()
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
 
             def read(rows: int) -> None:
+                nonlocal told
                 self.ledger.check_claim()  # a process that was taken over must not write over the other one's files
                 bar.update(rows)
+                if (moment := time.monotonic()) - told > _TELL:
+                    told = moment
+                    self._note(
+                        "started", rows=bar.done, rows_per_second=round(bar.done / (moment - begun), 1)
+                    )
 
             self._sample = extraction_step.extract(
                 self.config,
@@ -612,14 +625,15 @@ class Run:
         """Rejected rows by reason, and values that a stated rule changed."""
         self._extraction()
         rejected, changed = self.ledger.counts("rejected"), self.ledger.counts("changed")
-        rows = [{"what": "rejected row", "field": f, "rule": r, "number": n} for f, r, n in rejected]
-        rows += [{"what": "changed value", "field": f, "rule": r, "number": n} for f, r, n in changed]
+        rows = [{"what": "rejected row", "field": f, "rule": r, "rows": n} for f, r, n in rejected]
+        rows += [{"what": "changed value", "field": f, "rule": r, "values": n} for f, r, n in changed]
         total = sum(n for _, _, n in rejected)
         where = f" Each stands in {self._rejected_path.relative_to(self.folder)}." if total else ""
         return Shown(
             f"{total:,} rows rejected for {len(rejected)} reason(s).{where}",
             rows,
             "warning" if total else "good",
+            bars="rows",
         )
 
     def profile(self) -> Shown:
@@ -639,7 +653,7 @@ class Run:
                 }
                 for one in fields
             ]
-            estimated = any("about" in row["distinct"] for row in rows)
+            estimated = any("about" in str(row["distinct"]) for row in rows)
             about = (
                 f" “About” is an estimate with a standard error of {ERROR_PERCENT} %." if estimated else ""
             )
@@ -651,8 +665,11 @@ class Run:
         data: dict[str, Any] = self._kept().get("data", {})
         if "fields" not in data:
             profiler = self._profiler()
-            for batch in self.ledger.batches():
-                profiler.add(profiler.look(read_batch(self.data / batch.file)))
+            batches = self.ledger.batches()
+            with progress("profile the staged rows", "rows", sum(batch.rows for batch in batches)) as bar:
+                for batch in batches:
+                    profiler.add(profiler.look(read_batch(self.data / batch.file)))
+                    bar.update(batch.rows)
             data = self._profiled(profiler)
             self._keep("data", data)
         return data
@@ -674,20 +691,27 @@ class Run:
                 else "Nothing is known that Salesforce would refuse.",
                 rows,
                 "warning" if found or not all(one.asked for one in lookups) else "good",
+                bars="rows",
             )
 
     def _check_data(self) -> tuple[list[data_check.Finding], list[data_check.Lookup]]:
         done, data = self._extraction(), self._data()
-        lookups = data_check.lookups(
-            self.config,
-            self.client,
-            self.data,
-            self.run_folder,
-            self._exact_lookups,
-            self.parameters.max_parents_asked,
-        )
+        with progress("look up the parents of the staged rows", "parents") as bar:
+            lookups = data_check.lookups(
+                self.config,
+                self.client,
+                self.data,
+                self.run_folder,
+                self._exact_lookups,
+                self.parameters.max_parents_asked,
+                bar.update,
+            )
         found = [
-            *data_check.of_rejected(done.rows_read, done.rows_staged, self.ledger.counts("rejected")),
+            *(
+                ()
+                if self._rejected_by_window
+                else data_check.of_rejected(done.rows_read, done.rows_staged, self.ledger.counts("rejected"))
+            ),
             *data_check.of_values(data["fields"], self._target),
             *data_check.of_lookups(lookups, done.rows_staged),
         ]
@@ -706,9 +730,25 @@ class Run:
             )
         return found, lookups
 
+    @property
+    def _rejected_by_window(self) -> bool:
+        """Whether no row fits for the column by which the window was cut: so it is with days that cannot be read.
+
+        That is found in the source and says nothing against the table file, so the slice ends with its books.
+        """
+        done, window = self._extraction(), self.config.window
+        if self.portion.span is None or window is None or done.rows_staged or not done.rows_read:
+            return False
+        names = {spec.field for spec in self.config.fields if window.column in spec.source}
+        misfits = Counter[str]()
+        for field, _, rows in self.ledger.counts("misfit"):
+            misfits[field] += rows
+        return any(misfits[name] >= done.rows_read for name in names)
+
     def _repeated(self) -> list[str]:
         """Keys that stand in several slices of this table: which of their rows counted would be left to chance."""
-        found = duplicates_across(key_files(self.run_folder, table=self.config.table))
+        with progress("look for keys that stand in several slices"):
+            found = duplicates_across(key_files(self.run_folder, table=self.config.table))
         if not found.keys:
             return []
         key, files = found.examples[0]
@@ -783,7 +823,7 @@ class Run:
                     return Shown(f"Status record {self.external_ref}: left as it is, the upload has begun.")
                 self._upsert_status("New", None)  # and no error of an earlier try
                 return Shown(f"Status record {self.external_ref}: New.", tone="good")
-            if done.rows_rejected:
+            if done.rows_rejected and not self._rejected_by_window:
                 self._upsert_status("Failed", f"All {done.rows_rejected} rows were rejected before upload.")
                 return Shown(
                     f"Status record {self.external_ref}: Failed, because every row was rejected.", tone="bad"
@@ -969,6 +1009,7 @@ class Run:
                     failed_rows=end.failed,
                 )
 
+            bar.note = self._in_flight
             try:
                 ends = upload_step.upload(
                     todo, self.ledger, self._loader(), self.data, settled, rounds=again, may_begin=may_begin
@@ -978,6 +1019,11 @@ class Run:
                     self._budget.finish()
         self.ledger.record("target_after", self.client.count(self.config.object))
         return ends
+
+    def _in_flight(self) -> str:
+        with suppress(Ora2sfError):  # what cannot be read is told by who works with it
+            return f"{self.ledger.in_flight():,} job(s) in flight"
+        return ""
 
     def jobs(self) -> Shown:
         """One line per batch: its last job, how it ended, its rows; batches of a later round hold rows that were sent again."""
@@ -997,14 +1043,18 @@ class Run:
             for attempt in (last.get(batch.number),)
         ]
         bad = any(row["state"] in {"Failed", "Aborted"} for row in rows)
-        return Shown(f"{len(rows)} batch(es).{self._rounds_said()}", rows, "warning" if bad else "plain")
+        said = f"{len(rows)} batch(es).{self._rounds_said()}" if rows else "No batch is staged."
+        jobs = slice_report.jobs_of(self.ledger)
+        pictures = [one for one in (rates(jobs), jobs_over_time(jobs)) if one]
+        return Shown(said, rows, "warning" if bad else "plain", pictures=pictures)
 
     # 03
 
     def fetch_missing(self) -> Shown:
         """Follows jobs that 02 left running and fetches result files that are not here yet; sends nothing."""
         with self._guarded(), self._alone():
-            lost, followed = self._lost_files(), 0
+            with progress("check the result files"):
+                lost, followed = self._lost_files(), 0
             while open_ones := self._unfinished():
                 # one that has to be sent is left out, and the others are followed again
                 with suppress(Paused):
@@ -1012,8 +1062,10 @@ class Run:
                 followed += len(open_ones) - len(self._unfinished())
             if self.ledger.setting("target_before") and not self.ledger.setting("target_after"):
                 self.ledger.record("target_after", self.client.count(self.config.object))
-            for attempt in lost:
-                self._fetch_again(self._loader(), attempt)
+            with progress("fetch lost result files", "jobs", len(lost)) as bar:
+                for attempt in lost:
+                    self._fetch_again(self._loader(), attempt)
+                    bar.update()
             self._log("results_fetched", jobs=followed, fetched_again=len(lost))
             if not followed and not lost:
                 return Shown("Every result file is here.", tone="good")
@@ -1044,13 +1096,16 @@ class Run:
         """The books: both sides of every equation."""
         with self._guarded():
             self._looked_at["counted"] = self.ledger.digest()
-            books = self._balance = self._books()
+            with progress("count the rows of every result file"):
+                books = self._balance = self._books()
             self._log("books_counted", verdict=books.verdict, **_in_rows(_numbers(books)))
             rows = [
                 {"equation": c.name, "left": c.left, "right": c.right, "": _mark(c)} for c in books.checks
             ]
             said = _summary(books, self.config.operation) + self._left_out(books)
-            return Shown(said, rows, _TONES[books.verdict])
+            drawn = flow(slice_report.balance_of(books))
+            picture = Picture("Every row that Oracle counted, and what became of it", drawn)
+            return Shown(said, rows, _TONES[books.verdict], pictures=[picture])
 
     def _left_out(self, books: reconcile.Balance) -> str:
         """Which batches were not sent, and what to do about rows that may still be sent again."""
@@ -1097,10 +1152,12 @@ class Run:
                 f"Salesforce refused {total:,} rows for {found.height} reason(s).",
                 found.to_dicts(),
                 "warning",
+                bars="rows",
             )
 
     def _failures(self) -> pl.DataFrame:
-        return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
+        with progress("read the failed rows"):
+            return reconcile.failures(self.ledger, self.data, self.logs, self.config.external_id_field)
 
     def compare(self) -> Shown:
         """Every row that has to be in the org, with every value, as the parameter ``compare`` says."""
@@ -1113,7 +1170,9 @@ class Run:
             uploads, patience = p.max_concurrent_uploads, p.job_timeout
             bulk = BulkQuery(self.client, given.work / "target", max_downloads=uploads, job_timeout=patience)
             self._looked_at["compared"], begun = self.ledger.digest(), time.monotonic()
-            with progress(f"read back {self.config.object}", "rows") as bar, _or_less():
+            known = self.ledger.setting("target_after") if given.whole and p.how.mode == "full" else None
+            total = int(known) if known else None
+            with progress(f"read back {self.config.object}", "rows", total) as bar, _or_less():
                 found = self._compared = comparison.compare(given, self.client, p.how, bulk, bar.update)
             told = found.as_json()
             self.ledger.record("comparison", json.dumps(told))
@@ -1156,15 +1215,17 @@ class Run:
             self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
             verdict = _verdict(books, found, self._contradiction())
+            if verdict == "all rejected" and self._rejected_by_window:
+                verdict = "complete with exceptions"
             if self._whole is not None:
                 verdict = _OF_A_TRIAL.get(verdict, verdict)
             glue("balance", _numbers(books) | {"verdict": verdict, "whole": self._whole})
             if found:
                 glue("comparison", found.as_json())
             slice_report.note_verdict(self.ledger, verdict)
-            report = slice_report.write(
-                self.folder, self.ledger, slice_report.Result(books, self._failures(), verdict)
-            )
+            result = slice_report.Result(books, self._failures(), verdict)
+            with progress("write the report, with the checksum of every file"):
+                report = slice_report.write(self.folder, self.ledger, result)
             self._tell_verdict(report, verdict, books)
             if verdict in {"does not balance", "does not reconcile"}:
                 if self.ledger.attempts():
@@ -1393,10 +1454,10 @@ def _make_folders(*folders: Path) -> None:
         ) from None
 
 
-def _distinct(profile: Mapping[str, Any]) -> str:
-    if profile["distinct"] is None:
-        return ""
-    return f"{'' if profile['distinct_is_exact'] else 'about '}{profile['distinct']:,}"
+def _distinct(profile: Mapping[str, Any]) -> int | str:
+    if profile["distinct"] is None or profile["distinct_is_exact"]:
+        return profile["distinct"] if profile["distinct"] is not None else ""
+    return f"about {profile['distinct']:,}"
 
 
 def _lines_of(finding: data_check.Finding) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections import Counter
 from ora2sf import retry, rounds
 from ora2sf import upload as upload_step
 from ora2sf.errors import LedgerError
+from ora2sf.progress import progress
 from ora2sf.report import Shown
 from ora2sf.retry import Choice, Done, Slice, Who
 from ora2sf.run import Run
@@ -45,7 +46,8 @@ class RetryRun(Run):
     def triage(self) -> Shown:
         """Failed and rejected rows by reason, with an example, what it means and what helps."""
         with self._guarded():
-            found = retry.triage(self._slice, self._choice)
+            with progress("read the failed and rejected rows"):
+                found = retry.triage(self._slice, self._choice)
             total = int(found["rows"].sum() or 0)
             if not total:
                 return Shown(f"No row waits that failed or was rejected ({self._choice}).", tone="good")
@@ -55,17 +57,17 @@ class RetryRun(Run):
                     "error_code": one["code"],
                     "error_field": one["field"],
                     "rows": one["rows"],
-                    "example": one["key"],
-                    "message": one["message"],
                     "it means": one["meaning"],
                     "what helps": one["remedy"],
+                    "example": one["key"],
+                    "message": one["message"],
                 }
                 for one in found.iter_rows(named=True)
             ]
             said = (
                 f"{total:,} rows wait, for {found.height} reason(s) ({self._choice}).{self._table_changed()}"
             )
-            return Shown(said, rows, "warning")
+            return Shown(said, rows, "warning", bars="rows")
 
     def _table_changed(self) -> str:
         if self.ledger.fingerprint == self.config.fingerprint:
@@ -95,16 +97,18 @@ class RetryRun(Run):
                     tone="warning",
                 )
             who = Who(self.parameters.reason, retry.user())
-            if way == "table":
-                done = retry.by_table(self._slice, self.config, self._choice, who)
-            elif way == "csv":
-                done = retry.by_csv(self._slice, who)
-            else:
-                done = retry.exclude(self._slice, self._choice, who)
+            with progress("prepare the rows"):
+                if way == "table":
+                    done = retry.by_table(self._slice, self.config, self._choice, who)
+                elif way == "csv":
+                    done = retry.by_csv(self._slice, who)
+                else:
+                    done = retry.exclude(self._slice, self._choice, who)
             return self._told_of(done)
 
     def _export(self) -> Shown:
-        count = retry.export(self._slice, self._choice)
+        with progress("write the rows into a file"):
+            count = retry.export(self._slice, self._choice)
         path = self._slice.export
         if count is None:
             return Shown(

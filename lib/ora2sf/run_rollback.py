@@ -16,8 +16,9 @@ from ora2sf.errors import BalanceError, Paused, TableFileError, TargetError
 from ora2sf.fields import LookupField
 from ora2sf.identify import ID
 from ora2sf.ledger import Batch, Ledger
+from ora2sf.progress import progress
 from ora2sf.reconcile import Check
-from ora2sf.report import Shown, glue, progress
+from ora2sf.report import Shown, glue
 from ora2sf.rollback import Slice, Survey
 from ora2sf.run import Run
 from ora2sf.salesforce import SalesforceBulkLoader
@@ -64,7 +65,10 @@ class RollbackRun(Run):
         return self.parameters.include_changed == "yes"
 
     def _survey(self, *, stage: bool) -> Survey:
-        return rollback.survey(self._slice, self.client, include_changed=self._include, stage=stage)
+        with progress("look at every created record", "records") as bar:
+            return rollback.survey(
+                self._slice, self.client, include_changed=self._include, stage=stage, told=bar.update
+            )
 
     def _said(self, found: Survey) -> str:
         changed = found.total("changed")

@@ -192,7 +192,7 @@ def _extraction(ledger: Ledger, folder: Path) -> Extraction:
 
 
 def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.Evidence]) -> model.Report:
-    done, jobs = _extraction(ledger, folder), _jobs(ledger)
+    done, jobs = _extraction(ledger, folder), jobs_of(ledger)
     clean = redactor().clean
     return model.Report(
         version=1,
@@ -202,7 +202,7 @@ def _report(folder: Path, ledger: Ledger, found: Result, entries: list[evidence.
         verdict=_verdict(found.verdict, deletes=ledger.setting("operation") == "delete"),
         consistency=done.consistency,
         whole=_whole(ledger, done),
-        balance=_balance(found.books),
+        balance=balance_of(found.books),
         comparison=_comparison(folder, ledger),
         errors=_errors(found.failures),
         rejected=_counts(ledger, "rejected"),
@@ -234,7 +234,8 @@ def _verdict(verdict: str, *, deletes: bool) -> model.Verdict:
     return model.Verdict(verdict=verdict, exit=int(code), sentence=sentence)
 
 
-def _balance(books: reconcile.Balance) -> model.Balance:
+def balance_of(books: reconcile.Balance) -> model.Balance:
+    """The books as the report holds them."""
     names = [name for name in model.Balance.model_fields if name != "equations"]
     equations = [
         model.Equation(name=c.name, left=c.left, right=c.right, holds=c.holds, enforced=c.enforced)
@@ -282,7 +283,8 @@ def _counts(ledger: Ledger, kind: Any) -> list[model.RuleCount]:
 # times
 
 
-def _jobs(ledger: Ledger) -> list[model.Job]:
+def jobs_of(ledger: Ledger) -> list[model.Job]:
+    """Every attempt of the load, by batch, with its times and rows."""
     batches = _batches(ledger)
     times, rows = ledger.times(), rows_by_attempt(ledger)
     return [

@@ -29,3 +29,27 @@ def test_text_is_shown_as_text_and_never_as_html():
 
 def test_a_sentence_without_a_table_stands_alone():
     assert repr(Shown("Nothing to do.")) == repr(Shown("Nothing to do.", [])) == "Nothing to do."
+
+
+def test_numbers_stand_to_the_right_with_a_bar_in_proportion_to_the_largest():
+    page = Shown("s", [{"why": "a", "rows": 50}, {"why": "b", "rows": 200}], bars="rows")._repr_html_()
+    assert "25.0%" in page
+    assert "100.0%" in page
+    assert page.count("text-align:right") == 3
+
+
+def test_a_column_without_any_value_is_left_out():
+    page = repr(Shown("s", [{"job": "1", "message": ""}, {"job": "2", "message": None}]))
+    assert "message" not in page
+
+
+def test_the_tone_is_told_by_a_mark_too():
+    marks = {tone: Shown("Done.", tone=tone)._repr_html_() for tone in ("good", "warning", "bad")}
+    assert "✓ Done." in marks["good"]
+    assert "⚠" in marks["warning"]
+    assert "✗ Done." in marks["bad"]
+
+
+def test_pictures_stand_between_the_sentence_and_the_table_with_their_captions():
+    page = Shown("s", [{"a": 1}], pictures=[("Rows <per> second", "<svg></svg>")])._repr_html_()
+    assert page.index("Rows &lt;per&gt; second") < page.index("<svg>") < page.index("<table")

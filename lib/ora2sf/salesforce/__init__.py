@@ -1,6 +1,6 @@
 """Everything that talks to Salesforce; the only user of ``requests``."""
 
-from ora2sf.salesforce.auth import Token, get_salesforce_token
+from ora2sf.salesforce.auth import Token, get_salesforce_token, way_to
 from ora2sf.salesforce.bulk import JobEnd, Journal, SalesforceBulkLoader
 from ora2sf.salesforce.collections import SalesforceCollectionsLoader
 from ora2sf.salesforce.query import BulkQuery, Page, ReadBack, read_some
@@ -21,4 +21,5 @@ __all__ = [
     "Token",
     "get_salesforce_token",
     "read_some",
+    "way_to",
 ]
