@@ -22,6 +22,7 @@ import datetime as dt
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -202,9 +203,10 @@ def ours(path: Path, out: Path) -> None:
         writer.add(done.staged, lines)
 
     pa.set_memory_pool(pa.system_memory_pool())  # as the extraction does
-    extract.in_order(tables(path, extract.arrow_schema(config, columns)), make, take)
-    writer.finish()
-    rejected.finish()
+    with ThreadPoolExecutor(1) as stager:  # until all files are closed, as in the extraction
+        extract.in_order(tables(path, extract.arrow_schema(config, columns)), make, take, stager)
+        writer.finish()
+        rejected.finish()
 
 
 def _text(value: Any, limit: int | None = None) -> str:
