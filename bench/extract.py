@@ -1,6 +1,6 @@
 """The extraction, from the socket to staged files, against the driver alone and against what a user would write instead.
 
-    python bench/extract.py [--rows 1000000] [--rounds 3] [--memory] [--keep]
+    python bench/extract.py [--rows 1000000] [--rounds 3] [--memory] [--recordings FOLDER] [--keep]
 
 fakeoracle serves 1,000,000 rows of 20 columns once to each contender, and what it said is recorded. Then whole processes
 run in turn, each against a server that only sends its recording, so that next to nothing of the two cores goes to the
@@ -193,26 +193,28 @@ def parts(path: Path, rows: int) -> Iterator[pa.Table]:
     path.unlink()
 
 
-def recorded(folder: Path, dsn: str, name: str, rows: int) -> Path:
-    """What the server says to a contender, which is also looked at for having read and staged every row."""
-    path = folder / f"{name}.replies"
-    with tempfile.TemporaryDirectory(dir=folder) as out:
+def recorded(path: Path, dsn: str, name: str, rows: int) -> None:
+    """Records what the server says to a contender, which is also looked at for having read and staged every row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as out:
 
         def read(address: str) -> None:
             check(f"rows of {name}", CONTENDERS[name](address, Path(out)), rows)
 
         fakeoracle.record(dsn, read, path)
-    return path
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def speed(folder: Path, rows: int, rounds: int) -> None:
+def speed(folder: Path, kept_in: Path, rows: int, rounds: int) -> None:
     """Every contender in turn."""
     with ExitStack() as stack:
-        with filled(folder, rows) as (_, dsn):
-            recordings = {name: recorded(folder, dsn, name, rows) for name in CONTENDERS}
+        recordings = {name: kept_in / f"{rows}" / f"{name}.replies" for name in CONTENDERS}
+        if not all(path.with_suffix(".json").exists() for path in recordings.values()):
+            with filled(folder, rows) as (_, dsn):
+                for name, path in recordings.items():
+                    recorded(path, dsn, name, rows)
         size = recordings["driver alone"].stat().st_size
         print(f"{rows:,} rows of {len(ORACLE)} columns, {size / 1e6:,.0f} MB on the wire; {rounds} rounds in turn, medians", flush=True)  # fmt: skip
         servers = {
@@ -271,7 +273,8 @@ def memory(folder: Path) -> None:
     for rows in (500_000, 5_000_000):
         with tempfile.TemporaryDirectory(dir=folder) as inner:
             with filled(Path(inner), rows) as (_, dsn):
-                path = recorded(Path(inner), dsn, "ours", rows)
+                path = Path(inner, "ours.replies")
+                recorded(path, dsn, "ours", rows)
             with fakeoracle.process([fakeoracle.REPLAY, str(path)]) as (pid, address):
                 peaks[rows] = measured(Path(inner), "ours", pid, address)["peak"]
         print(f"{rows:>9,} rows: {peaks[rows]:.0f} MiB at the peak", flush=True)
@@ -402,6 +405,12 @@ def main() -> int:
     arguments.add_argument(
         "--memory", action="store_true", help="peak memory of ours at 500,000 and 5,000,000 rows"
     )
+    arguments.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what the server said there, or use what is there",
+    )
     for how in ("--one", "--stages"):
         arguments.add_argument(how, nargs=3, metavar=("NAME", "DSN", "OUT"), help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -414,7 +423,7 @@ def main() -> int:
         if given.memory:
             memory(Path(name))
         else:
-            speed(Path(name), given.rows, given.rounds)
+            speed(Path(name), given.recordings or Path(name), given.rows, given.rounds)
     return 0
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ora2sf import planfile
+from ora2sf import events, planfile
 from ora2sf.budget import RECORDS, read_uses
 from ora2sf.campaign import Scheduler, Stage, Used, outlook
 from ora2sf.campaign_model import (
@@ -90,7 +90,7 @@ def _begun(run: Path, since: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     with suppress(OSError, ValueError, KeyError):
-        for line in (run / planfile.FOLDER / planfile.LOG).read_text(encoding="utf-8").splitlines():
+        for line in (run / planfile.FOLDER / events.LOG).read_text(encoding="utf-8").splitlines():
             one = json.loads(line)
             found.pop(one["slice"], None)
             if one["event"] == "begun" and one["at"][:19] >= since[:19]:

@@ -14,8 +14,6 @@ from ora2sf.private import private_files
 FOLDER = "campaign"
 NAME = "plan.json"
 LOCK = "lock"
-#: What `ora2sf run` began and what ended, one line of JSON each.
-LOG = "log.jsonl"
 
 
 def path_of(run: Path) -> Path:
