@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.13.9
 CLIENTS := .clients
+# papermill's cloud stores: the notebooks lie on a disk, and importing these takes seconds of every task and of every parse
+NO_STORES := $(foreach name,azure-datalake-store azure-identity azure-storage-blob boto3 gcsfs pygithub,--no-emit-package $(name))
+AUDIT  := .audit
 EXTRAS := $(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e
 DEMO   := $(BIN)/python -m ora2sf_demo $(if $(STATE),--state $(STATE)) $(if $(PRODUCTS),--products $(PRODUCTS)) $(if $(ROWS),--rows $(ROWS))
 # the demo's source has rows that no org takes, which the exit code 3 says; for make the demo has worked
@@ -15,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-tables simulate servers lab test test-lab test-crash test-clients test-drivers bench-convert bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format lock clean
+.PHONY: help demo demo-all demo-tables simulate servers lab test test-airflow test-campaign test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +26,10 @@ help:  ## this list
 demo: $(VENV)/.demo  ## the main job on the demo servers; RUN_ID=x resumes run x
 	@$(DEMO) run $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
 
-demo-tables: $(VENV)/.demo  ## every table of tables/ on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
-	@$(DEMO) tables $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+demo-all: $(VENV)/.demo  ## every table of tables/ as one campaign on the demo servers; ROWS=n sales lines, RUN_ID=x resumes run x
+	@$(DEMO) all $(if $(RUN_ID),--run-id='$(RUN_ID)') $(if $(OUTPUTS),--outputs='$(OUTPUTS)') || $(BAD_ROWS)
+
+demo-tables: demo-all
 
 simulate: $(VENV)/.demo  ## a campaign of 480.5 million rows without a row: planner, ledgers, scheduler, the org's limits
 	@$(BIN)/python -m ora2sf_demo.simulate
@@ -52,6 +57,12 @@ screenshots: $(VENV)/.test .browser/.packages  ## docs/images anew, and what is 
 test-crash: $(VENV)/.test  ## the upload killed at every recorded point, and resumed; lasts some minutes
 	@CRASH_POINTS=all $(BIN)/python -m pytest tests/ora2sf/test_crash.py -q -s
 
+test-airflow: $(VENV)/.test .airflow/.python  ## the DAG in Airflow 3: alone, LocalExecutor, Celery with a killed worker; lasts long
+	@$(BIN)/python -m pytest tests/airflow -q -s
+
+test-campaign: $(VENV)/.test  ## a campaign with real notebooks killed at random moments, and run again; lasts some minutes
+	@CRASH_POINTS=all $(BIN)/python -m pytest tests/test_campaign_killed.py -q -s
+
 test-clients: $(VENV)/.test $(CLIENTS)/.python $(if $(shell command -v npm),$(CLIENTS)/.npm)  ## other people's Salesforce clients on fakeforce
 	@$(BIN)/python -m pytest tests/clients
 
@@ -59,20 +70,33 @@ test-drivers: $(VENV)/.test  ## fakeoracle with drivers in Go and JavaScript, in
 	@$(MAKE) --no-print-directory --keep-going .drivers/.python .drivers/.node || echo "Tests of a driver that is not installed are skipped"
 	@$(BIN)/python -m pytest tests/drivers
 
+# KEEP=yes writes what a benchmark prints to bench/results/
+BENCH := $(BIN)/python bench
+KEPT = $(if $(KEEP),--keep)
+
 bench-convert: $(VENV)/.test  ## conversion and staging against pandas and csv.writer
-	@$(BIN)/python bench/convert.py
+	@$(BENCH)/convert.py $(KEPT)
+
+bench-end-to-end: $(VENV)/.test  ## the three notebooks' steps on 10 thousand, 100 thousand and a million rows
+	@$(BENCH)/end_to_end.py $(KEPT)
+
+bench-extract: $(VENV)/.test  ## the extraction against the driver alone, cursor rows and pandas
+	@$(BENCH)/extract.py $(KEPT)
 
 bench-fakeforce: $(VENV)/.test  ## how fast fakeforce takes a million rows
-	@$(BIN)/python bench/fakeforce.py
+	@$(BENCH)/fakeforce.py $(KEPT)
 
 bench-fakeoracle: $(VENV)/.test  ## how fast fakeoracle feeds the driver
-	@$(BIN)/python bench/fakeoracle.py
+	@$(BENCH)/fakeoracle.py $(KEPT)
 
 bench-reconcile: $(VENV)/.test  ## what the comparison finds in a million and in ten million rows, beside a merge of pandas
-	@$(BIN)/python bench/reconcile.py
+	@$(BENCH)/reconcile.py $(KEPT)
 
 bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforce, jsforce and sf
-	@$(BIN)/python bench/upload.py
+	@$(BENCH)/upload.py $(KEPT)
+
+audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
+	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .
@@ -89,8 +113,11 @@ format: $(VENV)/.test  ## let ruff write the code's form
 lock: $(VENV)/.uv  ## newest versions into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
+lock-airflow: $(VENV)/.uv  ## newest versions into dags/requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade dags/requirements.txt --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(NO_STORES) -o dags/requirements.lock
+
 clean:  ## forget the demo's source, org and environments; runs in outputs/ stay
-	@rm -rf .demo .drivers .browser $(VENV) $(CLIENTS)
+	@rm -rf .demo .drivers .browser .airflow $(VENV) $(CLIENTS) $(AUDIT)
 
 $(VENV)/.uv: Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Use make PYTHON=/path/to/python3.11")'
@@ -109,6 +136,16 @@ $(VENV)/.lab: $(VENV)/.demo
 
 $(VENV)/.test: $(VENV)/.demo
 	@$(EXTRAS) '.[demo,test,lint]'
+	@touch $@
+
+.airflow/.python: dags/requirements.lock | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .airflow
+	@$(BIN)/uv pip install --quiet --python .airflow/bin/python --no-deps -r $<
+	@touch $@
+
+$(AUDIT)/.ok: Makefile | $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(AUDIT)
+	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python pip-audit==2.10.1
 	@touch $@
 
 $(CLIENTS)/.python: tests/clients/requirements.txt | $(VENV)/.uv

@@ -1,6 +1,6 @@
 """The extraction, from the socket to staged files, against the driver alone and against what a user would write instead.
 
-    python bench/extract.py [--rows 1000000] [--rounds 3] [--memory] [--keep]
+    python bench/extract.py [--rows 1000000] [--rounds 3] [--memory] [--recordings FOLDER] [--keep]
 
 fakeoracle serves 1,000,000 rows of 20 columns once to each contender, and what it said is recorded. Then whole processes
 run in turn, each against a server that only sends its recording, so that next to nothing of the two cores goes to the
@@ -26,11 +26,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
-
 import convert
-import fakeoracle  # bench/fakeoracle.py, which stands beside this file
+import pyarrow as pa
 from measuring import Figures, check, child, in_turn, kept, medians, parser, processor_seconds, show, tell
+
+import fakeoracle  # bench/fakeoracle.py, which stands beside this file
 
 GOAL = 0.75
 INSERTED = 20_000
@@ -112,7 +112,9 @@ def pandas_read_sql(dsn: str, out: Path) -> int:
     import pandas as pd
     from isal import igzip_threaded
 
-    warnings.simplefilter("ignore", UserWarning)  # pandas would rather have SQLAlchemy between it and the driver
+    warnings.simplefilter(
+        "ignore", UserWarning
+    )  # pandas would rather have SQLAlchemy between it and the driver
     rows = 0
     with fakeoracle.connect(dsn) as database, igzip_threaded.open(
         out / "rows.csv.gz", "wt", compresslevel=1, threads=1, encoding="utf-8", newline=""
@@ -139,7 +141,13 @@ def source(dsn: str) -> Any:
 
     address, _, service = dsn.partition("/")
     host, _, port = address.partition(":")
-    fields = {"host": host, "port": int(port), "schema": service, "login": fakeoracle.USER, "password": fakeoracle.PASSWORD}
+    fields = {
+        "host": host,
+        "port": int(port),
+        "schema": service,
+        "login": fakeoracle.USER,
+        "password": fakeoracle.PASSWORD,
+    }
     return OracleSource(Connection.model_validate({"conn_id": "bench", "conn_type": "oracle"} | fields))
 
 
@@ -159,17 +167,17 @@ def table() -> Any:
 
 
 @contextmanager
-def filled(folder: Path, rows: int) -> Iterator[str]:
-    """fakeoracle with the rows in it; yields its address."""
+def filled(folder: Path, rows: int) -> Iterator[tuple[int, str]]:
+    """fakeoracle with the rows in it; yields its process id and its address."""
     command = ["-m", "fakeoracle", "--user", fakeoracle.USER, "--database", str(folder / "source.duckdb")]
-    with fakeoracle.process(command) as (_, dsn):
+    with fakeoracle.process(command) as (pid, dsn):
         with fakeoracle.connect(dsn) as database, database.cursor() as cursor:
             cursor.execute(f"create table t ({', '.join(f'{name} {kind}' for name, kind in ORACLE.items())})")
             marks = ", ".join(f":{place}" for place in range(1, len(ORACLE) + 1))
             for part in parts(folder / "rows.arrow", rows):
                 cursor.executemany(f"insert into t values ({marks})", part, batch_size=INSERTED)
             database.commit()
-        yield dsn
+        yield pid, dsn
 
 
 def parts(path: Path, rows: int) -> Iterator[pa.Table]:
@@ -179,34 +187,38 @@ def parts(path: Path, rows: int) -> Iterator[pa.Table]:
         made = pa.Table.from_batches([batch])
         branch = [f"B{n % 40:02d}" for n in range(batch.num_rows)]
         weight = made["QTY"].cast(pa.decimal128(12, 4))
-        yield made.append_column("BRANCH", pa.array(branch, pa.large_string())).append_column("WEIGHT", weight)
+        yield made.append_column("BRANCH", pa.array(branch, pa.large_string())).append_column(
+            "WEIGHT", weight
+        )
     path.unlink()
 
 
-def recorded(folder: Path, dsn: str, name: str, rows: int) -> Path:
-    """What the server says to a contender, which is also looked at for having read and staged every row."""
-    path = folder / f"{name}.replies"
-    with tempfile.TemporaryDirectory(dir=folder) as out:
+def recorded(path: Path, dsn: str, name: str, rows: int) -> None:
+    """Records what the server says to a contender, which is also looked at for having read and staged every row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as out:
 
         def read(address: str) -> None:
             check(f"rows of {name}", CONTENDERS[name](address, Path(out)), rows)
 
         fakeoracle.record(dsn, read, path)
-    return path
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def speed(folder: Path, rows: int, rounds: int) -> None:
+def speed(folder: Path, kept_in: Path, rows: int, rounds: int) -> None:
     """Every contender in turn."""
     with ExitStack() as stack:
-        with filled(folder, rows) as dsn:
-            recordings = {name: recorded(folder, dsn, name, rows) for name in CONTENDERS}
+        recordings = {name: kept_in / f"{rows}" / f"{name}.replies" for name in CONTENDERS}
+        if not all(path.with_suffix(".json").exists() for path in recordings.values()):
+            with filled(folder, rows) as (_, dsn):
+                for name, path in recordings.items():
+                    recorded(path, dsn, name, rows)
         size = recordings["driver alone"].stat().st_size
         print(f"{rows:,} rows of {len(ORACLE)} columns, {size / 1e6:,.0f} MB on the wire; {rounds} rounds in turn, medians", flush=True)  # fmt: skip
         servers = {
-            name: stack.enter_context(fakeoracle.process([fakeoracle.__file__, "--replay", str(path)]))
+            name: stack.enter_context(fakeoracle.process([fakeoracle.REPLAY, str(path)]))
             for name, path in recordings.items()
         }
         found = in_turn(list(CONTENDERS), rounds, lambda name: measured(folder, name, *servers[name]))
@@ -234,7 +246,9 @@ def of_the_driver(found: dict[str, list[Figures]], rows: int) -> None:
         one = middle[name]
         said = f"{name:14}{one['work']:7.2f} s {rows / one['work']:11,.0f} rows/s, CPU {one['cpu_work']:6.2f} s, server's CPU {one['server']:5.2f} s"
         busy = (one["cpu_work"] + one["server"]) / one["work"]
-        said += f", {busy:.2f} of {os.cpu_count()} cores busy ({one['server'] / one['work']:.2f} with the server)"
+        said += (
+            f", {busy:.2f} of {os.cpu_count()} cores busy ({one['server'] / one['work']:.2f} with the server)"
+        )
         if name != "driver alone":
             share = alone["work"] / one["work"]
             said += f"; {share:.2f} of the driver's speed ({'met' if share >= GOAL else 'missed'}: {GOAL})"
@@ -246,7 +260,9 @@ def stages(said: dict[str, Any], rows: int) -> None:
     """Where the processor time of ours goes, when one stage waits for the other."""
     spent: dict[str, float] = said["stages"]
     total = sum(spent.values())
-    print(f"\nCPU seconds of each stage of ours (per million rows), one after the other in one process; gzip in line ({total:.2f} s in all):")
+    print(
+        f"\nCPU seconds of each stage of ours (per million rows), one after the other in one process; gzip in line ({total:.2f} s in all):"
+    )
     for name, seconds in spent.items():
         print(f"  {name:34}{seconds:7.2f} s ({seconds / rows * 1e6:6.2f}) {seconds / total:6.1%}")
 
@@ -256,9 +272,10 @@ def memory(folder: Path) -> None:
     peaks = {}
     for rows in (500_000, 5_000_000):
         with tempfile.TemporaryDirectory(dir=folder) as inner:
-            with filled(Path(inner), rows) as dsn:
-                path = recorded(Path(inner), dsn, "ours", rows)
-            with fakeoracle.process([fakeoracle.__file__, "--replay", str(path)]) as (pid, address):
+            with filled(Path(inner), rows) as (_, dsn):
+                path = Path(inner, "ours.replies")
+                recorded(path, dsn, "ours", rows)
+            with fakeoracle.process([fakeoracle.REPLAY, str(path)]) as (pid, address):
                 peaks[rows] = measured(Path(inner), "ours", pid, address)["peak"]
         print(f"{rows:>9,} rows: {peaks[rows]:.0f} MiB at the peak", flush=True)
     ratio = peaks[5_000_000] / peaks[500_000]
@@ -352,9 +369,12 @@ def in_stages(name: str, dsn: str, out: str) -> dict[str, Any]:
 
     from ora2sf import batches, convert, extract, kept, keys, ledger, oracle, profile
 
+    def in_line(*given: Any, threads: int, **named: Any) -> Any:
+        return igzip.open(*given, **named)
+
     watch = Stages()
     extract.ThreadPoolExecutor = InLine  # type: ignore[misc,assignment]
-    batches.igzip_threaded = SimpleNamespace(open=lambda *given, threads, **named: igzip.open(*given, **named))  # type: ignore[assignment]
+    batches.igzip_threaded = SimpleNamespace(open=in_line)  # type: ignore[assignment]
     watch.each(oracle.OracleSource, "batches", "driver: decode")
     watch.watch(oracle, "_narrow", "driver's table, narrowed")
     watch.watch(convert.Converter, "convert", "conversion")
@@ -382,7 +402,15 @@ def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--rows", type=int, default=1_000_000)
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--memory", action="store_true", help="peak memory of ours at 500,000 and 5,000,000 rows")
+    arguments.add_argument(
+        "--memory", action="store_true", help="peak memory of ours at 500,000 and 5,000,000 rows"
+    )
+    arguments.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what the server said there, or use what is there",
+    )
     for how in ("--one", "--stages"):
         arguments.add_argument(how, nargs=3, metavar=("NAME", "DSN", "OUT"), help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -395,7 +423,7 @@ def main() -> int:
         if given.memory:
             memory(Path(name))
         else:
-            speed(Path(name), given.rows, given.rounds)
+            speed(Path(name), given.recordings or Path(name), given.rows, given.rounds)
     return 0
 
 

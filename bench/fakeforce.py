@@ -1,6 +1,6 @@
 """How fast fakeforce takes and gives rows, and how much memory it needs.
 
-    python bench/fakeforce.py [rows ...]        (default: 100000 1000000)
+    python bench/fakeforce.py [rows ...] [--keep]        (default: 100000 1000000)
 
 Each size gets a server process of its own (``python -m fakeforce``): one ingest job is uploaded, processed and
 its results read; then one query job reads the rows back. Twelve columns a row: text, codes, numbers, dates.
@@ -8,7 +8,6 @@ its results read; then one query job reads the rows back. Twelve columns a row: 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+from measuring import check, kept, parser, peak_mb, processor_seconds
 
 FIELDS = (
     ("External_ID__c", "string", "length = 60\nexternal_id = true\nunique = true\nnillable = false"),
@@ -42,15 +42,16 @@ POLL_SECONDS = 0.2
 
 def main() -> int:
     """Measure each size and print one line for each step."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("rows", nargs="*", type=int, default=[100_000, 1_000_000])
-    sizes = parser.parse_args().rows
-    print(f"{'rows':>9}  {'step':<22}{'seconds':>8}{'rows/s':>11}   server's processor time and peak memory")
-    for rows in sizes:
-        with tempfile.TemporaryDirectory(prefix="bench-fakeforce-") as folder:
-            measure(rows, Path(folder))
+    arguments = parser(__doc__)
+    arguments.add_argument("rows", nargs="*", type=int, default=[100_000, 1_000_000])
+    given = arguments.parse_args()
+    with kept("fakeforce", keep=given.keep):
+        print(
+            f"{'rows':>9}  {'step':<22}{'seconds':>8}{'rows/s':>11}   server's processor time and peak memory"
+        )
+        for rows in given.rows:
+            with tempfile.TemporaryDirectory(prefix="bench-fakeforce-") as folder:
+                measure(rows, Path(folder))
     return 0
 
 
@@ -64,7 +65,7 @@ def measure(rows: int, folder: Path) -> None:
 
         def show(step: str, began: float) -> None:
             spent = time.perf_counter() - began
-            used = f"{processor_seconds(process):6.1f} s  {peak_mb(process):5.0f} MB"
+            used = f"{processor_seconds(process.pid):6.1f} s  {peak_mb(process.pid):5.0f} MB"
             print(f"{rows:9,}  {step:<22}{spent:8.2f}{rows / spent:11,.0f}   {used}", flush=True)
 
         began = time.perf_counter()
@@ -124,19 +125,6 @@ def server(schema: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     finally:
         process.terminate()
         process.wait(timeout=60)
-
-
-def processor_seconds(process: subprocess.Popen[str]) -> float:
-    """Processor time so far: what a busy machine does not change."""
-    figures = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(figures[11]) + int(figures[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mb(process: subprocess.Popen[str]) -> float:
-    """Peak resident memory so far, in megabytes."""
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
 
 
 class Caller:
@@ -208,12 +196,6 @@ def lines(caller: Caller, path: str) -> tuple[int, str]:
         for piece in reply.iter_content(1 << 18):
             found += piece.count(b"\n")
         return found, reply.headers.get("Sforce-Locator", "")
-
-
-def check(what: str, found: object, wanted: object) -> None:
-    """A benchmark of a wrong result is worth nothing."""
-    if found != wanted:
-        raise SystemExit(f"{what}: {found} and not {wanted}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast fakeoracle serves rows: `python bench/fakeoracle.py [--rows N] [--sizes N,N] [--rounds N]`.
+"""How fast fakeoracle serves rows: `python bench/fakeoracle.py [--rows N] [--sizes N,N] [--rounds N] [--keep]`.
 
 One query of ten mixed columns is read with fetch_df_batches from three servers in turn, each in a process of its own:
 (a) `canned`, which sends recorded replies and does nothing else: the most that driver and client can take;
@@ -7,10 +7,8 @@ One query of ten mixed columns is read with fetch_df_batches from three servers 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
-import itertools
 import json
 import os
 import select
@@ -24,11 +22,11 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
 import oracledb
+from measuring import kept, parser, peak_mb, processor_seconds
 
 USER, PASSWORD = "TMS", "secret"
 COLUMNS = (
@@ -37,6 +35,8 @@ COLUMNS = (
 )
 QUERY = "select * from bench"
 INSERTED = 50_000  # rows of one executemany
+#: Serves what :func:`record` wrote.
+REPLAY = str(Path(__file__).with_name("replay.py"))
 CACHE_GOAL, DUCKDB_GOAL = 0.6, 60_000
 
 
@@ -170,64 +170,18 @@ def _forward(listener: socket.socket, port: int, replies: list[bytearray]) -> No
                     client.sendall(data)
 
 
-def replay(path: Path) -> None:
-    """Serve logins as fakeoracle does, and after each login the recorded replies, one for each request."""
-    from fakeoracle import session
-
-    lengths: list[int] = json.loads(path.with_suffix(".json").read_text())
-
-    class Replay(session.Session):
-        """A session whose calls are answered from the recording."""
-
-        def _serve(self) -> None:
-            if not self._connect():
-                return
-            self._negotiate()
-            if not self._log_in():
-                return
-            channel = getattr(self, "_channel", self)
-            take = getattr(channel, "next_packet", None) or channel._next_packet
-            out = channel._socket
-            with path.open("rb") as recorded:
-                for start, length in zip(itertools.accumulate(lengths, initial=0), lengths, strict=False):
-                    take()
-                    out.sendfile(recorded, start, length)
-
-    from fakeoracle import server as listener
-
-    listener.Session = Replay  # type: ignore[misc,attr-defined]
-    nothing: Any = SimpleNamespace(
-        rollback=lambda: None, close=lambda: None, interrupt=lambda: None, in_transaction=False
-    )
-    listener.Database.open_session = lambda self, user: nothing  # type: ignore[method-assign]
-    with listener.serve(users={USER: PASSWORD}) as running:
-        print(json.dumps({"dsn": running.dsn}), flush=True)
-        threading.Event().wait()
-
-
 # --- measuring -------------------------------------------------------------------------------------------------------
-
-
-def status(pid: int) -> tuple[float, float]:
-    """Return seconds of processor time and the peak of memory in megabytes of a process (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    (peak,) = [
-        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
-    ]
-    return ticks / os.sysconf("SC_CLK_TCK"), int(peak) / 1024
 
 
 def measure(pid: int, dsn: str, size: int, rows: int) -> Measured:
     """Read the table once."""
     with connect(dsn) as connection:
-        before, began = status(pid)[0], time.perf_counter()
+        before, began = processor_seconds(pid), time.perf_counter()
         found = read(connection, size)
         seconds = time.perf_counter() - began
-        cpu, peak = status(pid)
         if found != rows:
             raise SystemExit(f"{found} rows in place of {rows}")
-    return Measured(rows / seconds, cpu - before, peak)
+    return Measured(rows / seconds, processor_seconds(pid) - before, peak_mb(pid))
 
 
 def show(what: str, size: int, measured: list[Measured]) -> float:
@@ -265,7 +219,7 @@ def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, row
     dsn = servers["duckdb"][1]
     recorded = Path(folder, f"{size}.replies")
     record(dsn, lambda address: _read_once(address, size), recorded)
-    with process([__file__, "--replay", str(recorded)]) as canned:
+    with process([REPLAY, str(recorded)]) as canned:
         turns = {"canned": canned} | servers
         measured: dict[str, list[Measured]] = {what: [] for what in turns}
         for pid, address in turns.values():
@@ -284,18 +238,15 @@ def _bench_size(folder: str, servers: dict[str, tuple[int, str]], size: int, row
 
 def main() -> None:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=1_000_000)
+    arguments.add_argument(
+        "--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)"
     )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--sizes", default="1000,10000,50000", help="array sizes (default 1000,10000,50000)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--replay", metavar="FILE", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.replay:
-        replay(Path(arguments.replay))
-    else:
-        bench(arguments.rows, [int(size) for size in arguments.sizes.split(",")], arguments.rounds)
+    arguments.add_argument("--rounds", type=int, default=3)
+    given = arguments.parse_args()
+    with kept("fakeoracle", keep=given.keep):
+        bench(given.rows, [int(size) for size in given.sizes.split(",")], given.rounds)
 
 
 if __name__ == "__main__":

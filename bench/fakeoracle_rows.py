@@ -1,4 +1,4 @@
-"""How fast fakeoracle takes and gives rows: `python bench/fakeoracle_rows.py [rows]`; one line of JSON a measurement.
+"""How fast fakeoracle takes and gives rows: `python bench/fakeoracle_rows.py [rows] [--keep]`; one line of JSON a measurement.
 
 The insert is one executemany of 50,000 rows at a time, the fetch is fetch_df_batches; `as of scn` reads the same rows as
 of a moment before every tenth of them was changed and another tenth deleted.
@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 import time
 from collections.abc import Callable
 
 import oracledb
+from measuring import kept, parser
 
-from fakeoracle import serve
+import fakeoracle  # bench/fakeoracle.py, which stands beside this file
 
 COLUMNS = (
     "id number(10), a number(12), b number(16,2), c varchar2(30), d varchar2(30 char), e char(4), f date, "
     "g timestamp(6), h number(5), i varchar2(100)"
 )
 CHUNK = 50_000
-PASSWORD = "secret"  # noqa: S105 - of a server that lives as long as this script
 
 
 def _row(number: int) -> tuple[object, ...]:
@@ -59,8 +58,8 @@ def main(rows: int) -> None:
     chunks = [[_row(i) for i in range(at, min(at + CHUNK, rows))] for at in range(0, rows, CHUNK)]
     marks = ", ".join(f":{number}" for number in range(1, 11))
     with (
-        serve(users={"TMS": PASSWORD}) as server,
-        oracledb.connect(user="TMS", password=PASSWORD, dsn=server.dsn) as connection,
+        fakeoracle.process(["-m", "fakeoracle", "--user", fakeoracle.USER]) as (_, dsn),
+        fakeoracle.connect(dsn) as connection,
     ):
         cursor = connection.cursor()
         cursor.execute(f"create table t ({COLUMNS})")
@@ -96,4 +95,8 @@ def main(rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500_000)
+    arguments = parser(__doc__)
+    arguments.add_argument("rows", nargs="?", type=int, default=500_000)
+    given = arguments.parse_args()
+    with kept("fakeoracle_rows", keep=given.keep):
+        main(given.rows)

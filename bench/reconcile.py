@@ -1,6 +1,6 @@
 """Whether a comparison names exactly what was planted, how long it takes, and how much memory.
 
-    python bench/reconcile.py [--through-fakeforce ROWS] [--files ROWS] [--pandas ROWS]     (default: 1 M, 10 M, 1 M)
+    python bench/reconcile.py [--through-fakeforce ROWS] [--files ROWS] [--pandas ROWS] [--keep]     (default: 1 M, 10 M, 1 M)
 
 Through fakeforce: a slice is uploaded to a fakeforce process, five records are meddled with over REST, and the steps of
 03_reconcile run in a process of their own. Files: staged files, result files and the pages of a read-back are written by
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import measuring
 import polars as pl
 from isal import igzip
+from measuring import check, kept, parser, peak_mb
 
+import fakeforce  # bench/fakeforce.py, which stands beside this file
 from ora2sf import Run, compare, open_run
 from ora2sf.batches import BatchWriter, RejectedFile
 from ora2sf.connections import project_root
@@ -57,18 +59,16 @@ MISSING, AMOUNT, LETTER, HOUR = 77_001, 123_456, 300_007, 999_983
 
 def main() -> int:
     """Run what was asked for; each part in a process of its own, because memory is that of a process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--through-fakeforce", type=int, default=1_000_000)
-    parser.add_argument("--files", type=int, default=10_000_000)
-    parser.add_argument("--pandas", type=int, default=1_000_000)
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--through-fakeforce", type=int, default=1_000_000)
+    arguments.add_argument("--files", type=int, default=10_000_000)
+    arguments.add_argument("--pandas", type=int, default=1_000_000)
+    arguments.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
     if given.child:
         print(json.dumps(CHILDREN[given.child[0]](json.loads(given.child[1]))))
         return 0
-    with tempfile.TemporaryDirectory(prefix="bench-reconcile-") as folder:
+    with kept("reconcile", keep=given.keep), tempfile.TemporaryDirectory(prefix="bench-reconcile-") as folder:
         home = Path(folder)
         write_project(home)
         os.environ["ORA2SF_HOME"] = str(home)
@@ -132,10 +132,7 @@ def beside_pandas(home: Path, rows: int) -> None:
 
 def child(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """Runs one of CHILDREN and returns what it says."""
-    command = [sys.executable, __file__, "--child", name, json.dumps(given)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return said
+    return measuring.child(__file__, "--child", name, json.dumps(given))
 
 
 def reconcile(given: dict[str, Any]) -> dict[str, Any]:
@@ -402,35 +399,16 @@ def stranger(like: pl.DataFrame) -> pl.DataFrame:
 @contextmanager
 def server(home: Path) -> Iterator[None]:
     """fakeforce in a process of its own, and the connection to it."""
-    command = [sys.executable, "-m", "fakeforce", "--schema", str(home / "schema")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        url = json.loads(process.stdout.readline())["url"]
+    with fakeforce.server(home / "schema") as (url, _):
         fields = {"conn_type": "http", "host": url, "login": "demo-client", "password": "demo-secret"}
         os.environ["AIRFLOW_CONN_SALESFORCE_API"] = json.dumps(fields)
         yield
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process, in megabytes."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) / 1024
 
 
 def show(rows: int, what: str, seconds: float, peak: float | None = None) -> None:
     """One line of the table."""
     memory = "" if peak is None else f"{peak:10,.0f} MB"
     print(f"{rows:11,}  {what:<34}{seconds:8.1f}{rows / seconds:11,.0f}{memory:>13}", flush=True)
-
-
-def check(what: str, found: object, wanted: object) -> None:
-    """A benchmark of a wrong result is worth nothing."""
-    if found != wanted:
-        raise SystemExit(f"{what}: {found} and not {wanted}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The upload's wire path against a bare loop, and against what a user would pick instead.
 
-    python bench/upload.py [--rows 1000000] [--batch-rows 10000] [--rounds 3] [--without-others]
+    python bench/upload.py [--rows 1000000] [--batch-rows 10000] [--rounds 3] [--without-others] [--keep]
 
 The rows are staged once. Then each contender, a process of its own (bench/upload_contenders.py, jsforce, `sf`), sends them
 to a fakeforce of its own that keeps no rows: once with 50 ms before each call, once without. Seconds are those that fakeforce
@@ -10,7 +10,6 @@ The other clients get one plain file, and cut it as they do by themselves, at 50
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import resource
@@ -28,6 +27,7 @@ from typing import Any
 
 import polars as pl
 import requests
+from measuring import kept, parser, peak_mb
 
 from fakeforce import (
     FIELDS,
@@ -63,15 +63,13 @@ class Measured:
 
 def main() -> int:
     """Stage, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--batch-rows", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--without-others", action="store_true", help="ours and the bare loop only")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-upload-") as scratch:
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=1_000_000)
+    arguments.add_argument("--batch-rows", type=int, default=10_000)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--without-others", action="store_true", help="ours and the bare loop only")
+    given = arguments.parse_args()
+    with kept("upload", keep=given.keep), tempfile.TemporaryDirectory(prefix="bench-upload-") as scratch:
         folder = Path(scratch)
         write_schema(folder / "schema")
         batches = stage(folder, given.rows, given.batch_rows)
@@ -259,7 +257,7 @@ class Peak:
     """
 
     def __init__(self, pid: int) -> None:
-        self._pid, self._kilobytes = pid, 0
+        self._pid, self._most = pid, 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -269,10 +267,8 @@ class Peak:
             self._look(self._pid)
 
     def _look(self, pid: int) -> None:
-        with suppress(OSError):  # it has ended
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    self._kilobytes = max(self._kilobytes, int(line.split()[1]))
+        with suppress(OSError, StopIteration):  # it has ended
+            self._most = max(self._most, peak_mb(pid))
             for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
                 self._look(int(child))
 
@@ -280,7 +276,7 @@ class Peak:
         """Once the process has ended."""
         self._ended.set()
         self._thread.join()
-        return self._kilobytes / 1024
+        return self._most
 
 
 if __name__ == "__main__":

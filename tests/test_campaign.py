@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
+import hashlib
+import io
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +21,13 @@ from typing import Any
 import pytest
 
 from ora2sf import notebooks, open_plan, planfile
+from ora2sf.campaign import Start
+from ora2sf.claim import this_process
 from ora2sf.cli import main
-from ora2sf.errors import LedgerError, Ora2sfError, ParameterError, PlanError, PreflightError
+from ora2sf.errors import Exit, LedgerError, Ora2sfError, ParameterError, PlanError, PreflightError
 from ora2sf.execution import Processes, run_campaign, stages
 from ora2sf.ledger import Ledger
+from ora2sf.live import Live
 from ora2sf.plan import Plan
 from ora2sf.planning import measured
 from place import SALES, Place, new_place
@@ -274,9 +283,31 @@ def test_the_process_of_a_slice_says_why_a_notebook_failed_and_ends_there(
     monkeypatch.setattr(notebooks, "execute", execute)
     steps = ["01_extract", "02_upload", "03_reconcile"]
     monkeypatch.setattr("sys.argv", ["notebooks", str(tmp_path), '{"table": "t"}', *steps])
-    assert notebooks.main() == 1
+    assert notebooks.main() == Exit.FAILED
     assert ran == [(name, tmp_path, "t") for name in steps[:2]]
     assert "02_upload: OSError: [Errno 28] No space left" in capsys.readouterr().err
+
+
+#: A notebook that goes on until it is stopped.
+GOES_ON = """
+import signal, sys
+from ora2sf import notebooks
+def execute(*_, **__):
+    print("begun", flush=True)
+    signal.pause()
+notebooks.execute = execute
+sys.exit(notebooks.main())
+"""
+
+
+def test_the_process_of_a_slice_ends_as_by_ctrl_c_when_whoever_started_it_is_gone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", GOES_ON, "--end-with-parent", str(tmp_path), "{}", "01_extract"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        process.stdin.close()
+        assert process.wait(timeout=60) == Exit.INTERRUPTED
 
 
 # carrying it out
@@ -284,9 +315,11 @@ def test_the_process_of_a_slice_says_why_a_notebook_failed_and_ends_there(
 
 #: Runs the cells of the notebooks without a kernel, which takes seconds to start.
 CELLS = """
-import json, os, pathlib, sys
-names = json.loads(sys.argv[2])
-for step in sys.argv[3:]:
+import faulthandler, json, os, pathlib, sys, threading
+faulthandler.dump_traceback_later(120)
+threading.Thread(target=lambda: sys.stdin.read() or os._exit(130), daemon=True).start()
+names = json.loads(sys.argv[3])
+for step in sys.argv[4:]:
     book = json.loads((pathlib.Path(os.environ["BOOKS"]) / f"{step}.ipynb").read_text())
     for cell in book["cells"]:
         if cell["cell_type"] == "code" and not cell["metadata"]:
@@ -303,24 +336,25 @@ def test_a_campaign_is_carried_out_by_processes_that_run_the_notebooks(
     monkeypatch.setenv("BOOKS", str(ROOT / "notebooks"))
     monkeypatch.setattr(Processes, "module", "cells")
     place.plan(tables="shop")
-    assert main(["run", "c"]) == 0
+    assert main(["run", "shop", "--run-id", "c", "--resume"]) == 1
+    assert "Run c has not begun.\nNext step: Leave --resume out" in capsys.readouterr().err
+    assert main(["run", "shop", "--run-id", "c"]) == 0
     told = capsys.readouterr().out
     assert "send shop: good" in told
-    assert told.endswith("1 slice: 1 done.\n")
+    assert told.endswith("1 slice: 1 proven.\n")
     assert place.org.count("Shop__c") == 3
-    jobs = len(place.org.jobs())
-    assert main(["run", "c"]) == 1
-    assert "has begun already: shop is done" in capsys.readouterr().err
-    assert main(["run", "c", "--resume"]) == 0
-    assert len(place.org.jobs()) == jobs
+    calls = len([call for call in place.org.calls if call.method in {"PATCH", "PUT"}])
+    assert main(["run", "--run-id", "c", "--resume"]) == 0
+    assert main(["status", "c"]) == 0
+    assert len([call for call in place.org.calls if call.method in {"PATCH", "PUT"}]) == calls
 
 
 #: Stands in for the notebooks: says what it was given, and goes on until it is told to end.
 WAITS = """
 import pathlib, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-folder = pathlib.Path(sys.argv[1])
-(folder / "begun").write_text(" ".join(sys.argv[2:]))
+folder = pathlib.Path(sys.argv[2])
+(folder / "begun").write_text(" ".join(sys.argv[3:]))
 signal.pause()
 """
 
@@ -387,7 +421,7 @@ def test_how_far_a_slice_is_stands_on_disk(place: Place) -> None:
 PAUSES = """
 import json, pathlib, sys
 status = {"state": "paused by budget", "until": "2026-01-01T00:00:00.000Z", "error": "no room"}
-(pathlib.Path(sys.argv[1]) / "status.json").write_text(json.dumps(status))
+(pathlib.Path(sys.argv[2]) / "status.json").write_text(json.dumps(status))
 sys.exit(1)
 """
 
@@ -402,3 +436,164 @@ def test_a_slice_that_paused_is_tried_five_times(place: Place, monkeypatch: pyte
     log = (place.run() / "campaign" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in log] == ["begun", "paused"] * 4 + ["begun", "bad"]
     assert said[1].endswith("read shop: paused: no room")
+
+
+# what the command runs
+
+
+def ran(*arguments: str) -> int:
+    return main(["run", *arguments])
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """Slices, parameters and steps of processes that are not started."""
+    started: list[tuple[str, str, str]] = []
+
+    class Nobody:
+        stdin = None
+
+        def wait(self, timeout: float | None = None) -> int:
+            return 0
+
+    def start(command: list[str], **_: Any) -> Nobody:
+        _, _, _, _, folder, given, *steps = command
+        started.append((Path(folder).name, given, " ".join(steps)))
+        return Nobody()
+
+    monkeypatch.setattr("ora2sf.execution.subprocess.Popen", start)
+    return started
+
+
+def test_without_a_plan_the_command_makes_one_freezes_it_and_goes_on(
+    place: Place, nothing_runs: list[tuple[str, str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran("shop", "--run-id", "n", "--max-rows", "2", "--outputs", "out") == Exit.FAILED
+    told = capsys.readouterr().out
+    assert "Run n has no plan: it is made now, from live counts." in told
+    assert "3 rows in 1 slices" in told
+    assert "The whole takes about" in told
+    assert "Frozen: " in told
+    ((name, given, steps),) = nothing_runs
+    assert (name, steps) == ("shop", "01_extract")
+    assert json.loads(given) == {
+        "run_id": "n", "table": "shop", "outputs": "out", "oracle_conn_id": "oracle_tms", "sf_conn_id": "salesforce_api", "max_rows": "2",
+    }  # fmt: skip
+    plan = planfile.read(place.root / "out" / "n")
+    assert plan
+    assert [one.table for one in plan.tables] == ["shop"]
+
+
+def test_a_phase_is_planned_with_the_whole_and_slices_are_as_large_as_was_said(
+    place: Place, nothing_runs: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORA2SF_RUN_ID", "p")
+    assert ran("--phase", "1", "--slice-rows", "15", "--dry-run") == Exit.FAILED
+    plan = planfile.read(place.run("p"))
+    assert plan
+    assert len(plan.slices()) == 5
+    assert [name for name, _, _ in nothing_runs] == ["shop"]
+    assert json.loads(nothing_runs[0][1])["dry_run"] == "yes"
+
+
+def test_a_plan_file_names_the_run_and_is_put_into_its_folder(
+    place: Place, nothing_runs: list[tuple[str, str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.plan(tables="shop")
+    file = tmp_path / "reviewed.json"
+    planfile.path_of(place.run()).rename(file)
+    for left in (place.run() / "campaign").iterdir():
+        left.unlink()
+    assert ran("--plan", str(file)) == Exit.FAILED
+    assert "reviewed.json is not frozen, or was edited since" in capsys.readouterr().err
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.with_name("reviewed.json.sha256").write_text(f"{digest}  reviewed.json\n")
+    assert ran("--plan", str(file)) == ran("--plan", str(file)) == Exit.FAILED
+    assert [name for name, _, _ in nothing_runs] == ["shop", "shop"]
+    assert planfile.is_frozen(place.run())
+    assert ran("--plan", str(file), "--run-id", "d") == Exit.CONFIGURATION
+    assert "is the plan of run c, not of d" in capsys.readouterr().err
+    place.run("d").mkdir()
+    assert ran("--plan", str(place.run("d"))) == Exit.FAILED
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--all"], Exit.CONFIGURATION, "No run_id was given: it names the campaign and its folder.\nNext step: Such as: ora2sf run --all --run-id nightly."),
+        (["--run-id", "x"], Exit.CONFIGURATION, "such as: ora2sf run --all --run-id x."),
+        (["--all", "shop", "--run-id", "x"], Exit.CONFIGURATION, "--all leaves no choice"),
+        (["nosuch", "--run-id", "x"], Exit.CONFIGURATION, "There is no table nosuch.\nNext step: Known tables: sale, shop."),
+        (["--run-id", "x", "--resume"], Exit.FAILED, "Run x has not begun."),
+        (["--all", "--run-id", "x", "--max-rows", "0"], Exit.CONFIGURATION, "max_rows = 0"),
+        (["sale", "--run-id", "c"], Exit.FAILED, "sale (phase 2) comes after shop, and that is not done.\nNext step: Run it, too: ora2sf run shop sale --run-id c."),
+        (["--phase", "7", "--run-id", "c"], Exit.FAILED, "is of phase 7.\nNext step: Its phases are 1, 2."),
+        (["shop", "--run-id", "only_sale"], Exit.FAILED, "The plan of run only_sale leaves shop out; it has sale.\nNext step: Run it under a run_id of its own"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_refused_with_the_next_step(
+    refusing: Place, arguments: list[str], code: Exit, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(*arguments) == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with pytest.MonkeyPatch.context() as patch, new_place(tmp_path_factory.mktemp("refusing"), patch) as made:
+        made.plan()
+        made.plan("only_sale", tables="sale")
+        made.extract("shop", "by_hand")
+        yield made
+
+
+def test_a_run_that_was_begun_by_hand_is_not_planned_afterwards(
+    refusing: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (refusing.run("by_hand") / "campaign").mkdir(exist_ok=True)
+    (refusing.run("hand")).mkdir()
+    (refusing.run("hand") / "shop").symlink_to(refusing.run("by_hand") / "shop")
+    assert ran("shop", "--run-id", "hand") == Exit.FAILED
+    assert "Run hand was begun without a plan: shop." in capsys.readouterr().err
+
+
+def test_a_slice_that_somebody_else_works_on_is_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, said = place.plan(tables="shop"), list[str]()
+    hands = Processes(plan, place.run(), {}, said.append)
+    start = Start(plan.slices()[0], "read")
+    ended = hands._judged(start, Exit.AT_WORK)
+    assert ended.outcome == "paused"
+    assert ended.until
+    assert ended.until - hands.now() < dt.timedelta(seconds=6)
+    assert not hands._tries
+
+
+def test_progress_is_one_line_a_look_where_it_is_kept_and_written_anew_on_a_terminal(
+    refusing: Place, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(refusing.run(), tmp_path / "c"))
+    folder = run / "shop"
+    folder.mkdir()
+    status = {"step": "01_extract", "state": "started", "at": "2026-01-01T00:00:00.000Z", "rows": 1, "rows_per_second": 0.5, "process": vars(this_process())}  # fmt: skip
+    (folder / "status.json").write_text(json.dumps(status))
+    kept, shown = io.StringIO(), Terminal()
+    for out in (kept, shown):
+        live = Live(run, out)
+        live.look()
+        live.say("read shop: begun")
+        live.end()
+    assert re.match(
+        r"\d\d:\d\d:\d\d  5 slices: 1 at work, 4 waiting. Now: shop  01_extract  1 of 3 rows", kept.getvalue()
+    )
+    assert "\033" not in kept.getvalue()
+    first, second = shown.getvalue().split("\033[2F\033[J")[:2]
+    assert first.startswith("  shop  01_extract  1 of 3 rows")
+    assert second.startswith("read shop: begun\n  shop  01_extract")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True

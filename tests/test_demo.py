@@ -15,7 +15,6 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from ora2sf import notebooks
 from ora2sf.connections import get_connection
 from ora2sf.errors import Exit
 from ora2sf_demo import __main__ as demo
@@ -153,7 +152,7 @@ def test_whatever_ends_a_notebook_is_said_with_how_to_resume(
     assert told.endswith(f"Resume with: make demo RUN_ID=r1 OUTPUTS={tmp_path}\n")
 
 
-@pytest.mark.parametrize("action", ["run", "tables"])
+@pytest.mark.parametrize("action", ["run", "all"])
 def test_the_command_that_goes_on_with_a_run_names_the_same_source_and_org(
     action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,13 +160,13 @@ def test_the_command_that_goes_on_with_a_run_names_the_same_source_and_org(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "execute", stop)
-    monkeypatch.setattr(notebooks, "execute", stop)
+    monkeypatch.setattr("ora2sf.cli.main", lambda _: Exit.INTERRUPTED)
     servers_given = ["--state", str(tmp_path / "s"), "--products", "7", "--rows", "300"]
     arguments = demo._parser().parse_args(
         [*servers_given, action, "--run-id", "r1", "--outputs", str(tmp_path)]
     )
     assert arguments.action(arguments) == Exit.INTERRUPTED == 130
-    target = {"run": "demo", "tables": "demo-tables"}[action]
+    target = {"run": "demo", "all": "demo-all"}[action]
     wanted = (
         f"Go on with: make {target} RUN_ID=r1 OUTPUTS={tmp_path} STATE={tmp_path / 's'} PRODUCTS=7 ROWS=300\n"
     )

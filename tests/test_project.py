@@ -180,6 +180,44 @@ def test_the_table_reference_describes_every_key() -> None:
     assert not [name for name in names if f"`{name}`" not in text and f"{name}`" not in text]
 
 
+def test_the_table_reference_is_what_the_models_say() -> None:
+    from ora2sf.reference import BEGIN, END, reference
+
+    text = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
+    again = "Write it anew: ora2sf tables reference --write docs/tables.md"
+    assert text.partition(BEGIN)[2].partition(END)[0].strip() == reference(), again
+
+
+def test_the_reference_has_a_meaning_for_each_key_and_type_and_none_too_many() -> None:
+    from ora2sf import fields, reference, tables
+
+    for model, meanings in (
+        (tables.TableConfig, reference.OF_FILE),
+        (tables.Source, reference.OF_SOURCE),
+        (tables.Window, reference.OF_WINDOW),
+        (tables.StatusRecord, reference.OF_STATUS),
+        (fields.TextField, {**reference.OF_FIELDS, "length": ""}),
+    ):
+        assert set(meanings) == set(model.model_fields)
+    assert set(reference.OF_TYPES) == set(fields.TYPES)
+
+
+def test_the_page_of_connections_explains_every_field_and_extra_and_no_other() -> None:
+    from ora2sf.connections import ORACLE_EXTRAS, SALESFORCE_EXTRAS, Connection
+
+    text = (ROOT / "docs/connections.md").read_text(encoding="utf-8")
+    fields = {info.alias or name for name, info in Connection.model_fields.items()} - {"conn_id"}
+    for title, names in (
+        ("Field", fields),
+        ("Extra of Oracle", ORACLE_EXTRAS),
+        ("Extra of Salesforce", SALESFORCE_EXTRAS),
+    ):
+        rows = re.search(rf"^\| {title} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.M)
+        assert rows
+        first = [line.split("|")[1] for line in rows[1].splitlines()]
+        assert sorted(re.findall(r"`(\w+)`", " ".join(first))) == sorted(names), title
+
+
 def test_the_table_reference_lists_every_table_file_with_its_object_and_phase() -> None:
     from ora2sf.tables import TableConfig
 

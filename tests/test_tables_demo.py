@@ -24,15 +24,19 @@ import polars as pl
 import pytest
 
 from fakeoracle import serve as serve_oracle
-from ora2sf import notebooks
+from ora2sf import notebooks, open_plan, planfile
+from ora2sf.campaign import Ended, Stage, Start
+from ora2sf.catalog import read_catalog
 from ora2sf.errors import Exit
-from ora2sf_demo import history, source, targets
-from ora2sf_demo.campaign import run_all
-from ora2sf_demo.order import in_order
+from ora2sf.execution import Processes, run_campaign
+from ora2sf.overview import look
+from ora2sf.plan import Plan as CampaignPlan
+from ora2sf_demo import campaign, history, source, targets
 from world import PASSWORD, ROOT, SECRET, World, fresh_world
 
 LINES = 3_000
-CONFIGS = in_order(ROOT / "tables")
+CONFIGS = read_catalog(ROOT / "tables").in_order()
+SLICE_ROWS = 700
 PERSONAL = ("PASSPORT_NO", "BIRTH_DATE", "MEMBER_ID", "MEMBER_NAME")
 SALE = ("CON_CODE", "SHOP_CODE", "BRANCH_CODE", "POS_NO", "SALE_NO", "SALE_DATE")
 
@@ -380,22 +384,49 @@ def expect_daily_summary(lines: pl.DataFrame) -> Expected:
 
 @dataclass
 class Done:
-    """All tables after their three notebooks."""
+    """All tables as one campaign, large ones in windows."""
 
     world: World
     outputs: Path
     expected: dict[str, Expected]
-    code: int
+    plan: CampaignPlan
+    ends: dict[str, Stage]
 
-    def status(self, table: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.outputs / "r" / table / "status.json").read_text())
-        return found
+    @property
+    def run(self) -> Path:
+        return self.outputs / "r"
 
-    def logs(self, table: str) -> Path:
-        return self.outputs / "r" / table / "salesforce" / "logs"
+    def slices(self, table: str) -> list[Path]:
+        planned = self.plan.table(table)
+        assert planned
+        return [self.run / one.name for one in planned.slices]
+
+    def statuses(self, table: str) -> list[dict[str, Any]]:
+        return [json.loads((folder / "status.json").read_text()) for folder in self.slices(table)]
+
+    def total(self, table: str, name: str) -> int:
+        return sum(one[name] for one in self.statuses(table))
+
+    def files(self, table: str, pattern: str) -> list[Path]:
+        return sorted(path for folder in self.slices(table) for path in (folder / "salesforce").glob(pattern))
 
 
-def run_cells(name: str, _folder: Path, parameters: dict[str, str], **_: Any) -> None:
+class Here(Processes):
+    """Runs the notebooks of a slice in this process, one slice after the other."""
+
+    def start(self, start: Start) -> None:
+        one = start.slice
+        (self.run / one.name).mkdir(parents=True, exist_ok=True)
+        given = self.parameters | {"table": one.table} | ({"window": one.window.name} if one.window else {})
+        for name in {"read": ["01_extract"], "send": ["02_upload", "03_reconcile"]}[start.act]:
+            run_cells(name, given)
+        self._ended.put((start, 0))
+
+    def wait(self, _until: dt.datetime | None) -> list[Ended]:
+        return [self._judged(*self._ended.get_nowait())]
+
+
+def run_cells(name: str, parameters: dict[str, str]) -> None:
     """The cells of a notebook, one after the other, without the seconds that a kernel takes to start."""
     names: dict[str, Any] = {}
     cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
@@ -417,10 +448,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             history.fill(database, [tables])
         with fresh_world(oracle, products) as world:
             targets.seed(world.org.url, "demo-client", SECRET)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(notebooks, "execute", run_cells)
-                code = run_all("r", str(outputs), CONFIGS)
-            yield Done(world, outputs, expect_all(tables), code)
+            given = {"run_id": "r", "outputs": str(outputs)}
+            planning = open_plan(given | {"slice_rows": SLICE_ROWS})
+            planning.save()
+            planfile.freeze(outputs / "r")
+            ends = run_campaign(outputs / "r", lambda plan: Here(plan, outputs / "r", given, lambda _: None))
+            yield Done(world, outputs, expect_all(tables), planning.plan, ends)
 
 
 def expect_all(tables: dict[str, pl.DataFrame]) -> dict[str, Expected]:
@@ -473,7 +506,7 @@ EXTERNAL = {"Store__c": "Store_Code__c", "Account": "Tenant_Code__c"}
 
 def test_the_rejected_rows_are_those_that_do_not_fit_each_with_its_reasons(done: Done, table: str) -> None:
     found: Counter[tuple[str, frozenset[tuple[str, str]]]] = Counter()
-    for line in read(done.logs(table) / f"{table}_rejected.csv"):
+    for line in (row for path in done.files(table, f"logs/{table}_rejected.csv") for row in read(path)):
         faults = [(line["field"], line["rule"])]
         faults += [tuple(part.split(": ", 1)) for part in line["also"].split("; ") if part]  # type: ignore[misc]
         found[line["key"], frozenset((name, word(rule)) for name, rule in faults)] += 1
@@ -492,7 +525,7 @@ def test_the_failed_rows_are_those_that_the_org_cannot_take_each_with_its_error(
     key = "TMS_External_Sequence_Ref__c" if table.startswith("daily") else "External_ID__c"
     failed = {
         row[key]: row["sf__Error"]
-        for path in done.logs(table).glob(f"{expected.object}_*_failed.csv")
+        for path in done.files(table, f"logs/{expected.object}_*_failed.csv")
         for row in read(path)
     }
     assert set(failed) == set(expected.failed)
@@ -501,20 +534,23 @@ def test_the_failed_rows_are_those_that_the_org_cannot_take_each_with_its_error(
 
 
 def test_the_books_balance(done: Done, table: str) -> None:
-    expected, books = done.expected[table], done.status(table)
-    exceptions = bool(expected.rejected or expected.failed)
-    assert books["state"] == ("complete with exceptions" if exceptions else "proven")
-    assert books["rejected"] == expected.rejected.total()
-    assert (books["success"], books["failed"]) == (len(expected.records), len(expected.failed))
-    assert books["source"] == books["rejected"] + books["success"] + books["failed"]
+    expected = done.expected[table]
+    for books in done.statuses(table):
+        exceptions = bool(books["rejected"] or books["failed"])
+        assert books["source"] == books["rejected"] + books["success"] + books["failed"]
+        good = "complete with exceptions" if exceptions else "proven"
+        assert books["state"] == (good if books["source"] else "nothing to do")
+    assert done.total(table, "rejected") == expected.rejected.total()
+    assert done.total(table, "success") == len(expected.records)
+    assert done.total(table, "failed") == len(expected.failed)
 
 
 @pytest.mark.parametrize("table", [config.table for config in CONFIGS if config.parent], indirect=True)
 def test_the_rows_of_one_parent_are_in_one_batch(done: Done, table: str) -> None:
     (config,) = [one for one in CONFIGS if one.table == table]
     assert config.parent_field
-    batches = sorted((done.logs(table).parent / "data").glob("*.csv.gz"))
-    assert len(batches) > 1 or done.status(table)["staged"] <= 500
+    batches = done.files(table, "data/*.csv.gz")
+    assert len(batches) > 1 or done.total(table, "staged") <= 500
     seen: Counter[str] = Counter()
     for batch in batches:
         rows = csv.DictReader(gzip.decompress(batch.read_bytes()).decode().splitlines(keepends=True))
@@ -522,43 +558,32 @@ def test_the_rows_of_one_parent_are_in_one_batch(done: Done, table: str) -> None
     assert set(seen.values()) == {1}
 
 
-def test_the_demo_ends_well_and_a_second_time_reads_and_sends_nothing_and_says_the_same(
+def test_large_tables_are_loaded_in_windows_and_every_slice_is_done(done: Done) -> None:
+    windows = {one.table: len(one.slices) for one in done.plan.tables if len(one.slices) > 1}
+    assert windows == {"kps_t_sales_m": 3, "kps_t_sales_md": 6, "kps_t_salespay_md": 3}
+    assert set(done.ends.values()) == {"done"}
+    found = look(done.run)
+    assert (found.verdict.verdict, found.verdict.exit) == ("complete with exceptions", Exit.ROWS_FAILED)
+    assert found.totals.success == sum(len(one.records) for one in done.expected.values()) + len(
+        list(done.world.org.rows("Product2"))
+    )
+
+
+def test_the_demo_prints_a_line_for_each_slice_as_the_report_says_and_sends_nothing_again(
     done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert done.code == Exit.ROWS_FAILED
-    monkeypatch.setattr(notebooks, "execute", lambda *_, **__: pytest.fail("a settled table was run again"))
-    assert run_all("r", str(done.outputs), CONFIGS) == Exit.ROWS_FAILED
+    monkeypatch.setattr(Processes, "start", lambda *_: pytest.fail("a slice that is done was run again"))
+    monkeypatch.setattr(notebooks, "execute", lambda name, folder, given, **_: run_cells(name, given))
+    assert campaign.run_all("r", str(done.outputs), SLICE_ROWS, "make demo-all RUN_ID=r") == Exit.ROWS_FAILED
     told = capsys.readouterr().out
-    assert "The books of every table balance." in told
     for config in CONFIGS:
-        books = done.status(config.table)
-        numbers = " +".join(f"{books[n]:,}" for n in ("source", "staged", "rejected", "success", "failed"))
-        assert re.search(rf"{config.phase}  {config.table} +{numbers}  {books['state']}\n", told)
-
-
-def test_a_table_that_fails_does_not_stop_the_others_but_those_that_need_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run: list[str] = []
-
-    def execute(name: str, folder: Path, parameters: dict[str, str], **_: Any) -> None:
-        if parameters["table"] == "kps_t_sales_m":
-            raise OSError(28, "No space left")
-        if name == "03_reconcile":
-            state = "does not balance" if parameters["table"] == "kps_t_preinv" else "complete"
-            books = {"step": name, "state": state, "source": 1, "staged": 1}
-            (folder / "status.json").write_text(json.dumps(books))
-            run.append(parameters["table"])
-
-    monkeypatch.setattr(notebooks, "execute", execute)
-    assert run_all("r", str(tmp_path), CONFIGS) == Exit.NOT_RECONCILED
-    needing = {"kps_t_sales_md", "kps_t_salespay_md"} | {n for n in TABLES if n.startswith("kps_t_preinv_")}
-    needing -= {"kps_t_preinv_min", "kps_t_preinv_revgua"}
-    assert set(run) == {config.table for config in CONFIGS} - needing - {"kps_t_sales_m"}
-    told = capsys.readouterr()
-    assert "kps_t_sales_m: 01_extract failed: OSError: [Errno 28] No space left" in told.err
-    assert "not run: it needs kps_t_sales_m" in told.out
-    assert f"The books of {len(needing) + 2} table(s) do not balance or are not complete: " in told.out
+        for folder, books in zip(done.slices(config.table), done.statuses(config.table), strict=True):
+            numbers = " +".join(
+                f"{books[n]:,}" for n in ("source", "staged", "rejected", "success", "failed")
+            )
+            name = folder.relative_to(done.run).as_posix()
+            assert re.search(rf"{config.phase}  {name} +{numbers}  {books['state']}\n", told)
+    assert told.endswith("Again     make demo-all RUN_ID=r\n")
 
 
 @pytest.mark.parametrize("lines", [1, 2, 777])
@@ -629,8 +654,9 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_a_small_set_goes_without_a_job_and_a_large_one_with_jobs(done: Done) -> None:
     jobs = {job["object"] for job in done.world.org.jobs()}
     for config in CONFIGS:
-        small = json.loads((done.logs(config.table).parents[1] / "status.json").read_text())["staged"] <= 200
-        named = [path.name for path in done.logs(config.table).glob(f"{config.object}_C*_success.csv")]
-        assert (config.object not in jobs, bool(named)) == (small, small), config.table
+        small = [0 < one["staged"] <= 200 for one in done.statuses(config.table)]
+        large = [one["staged"] > 200 for one in done.statuses(config.table)]
+        named = done.files(config.table, f"logs/{config.object}_C*_success.csv")
+        assert (config.object in jobs, bool(named)) == (any(large), any(small)), config.table
     assert "Temp_Shop_Unit_Summary_Sales_Trn__c" not in jobs
     assert "KPS_Sales__c" in jobs

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
@@ -77,11 +77,18 @@ class BatchWriter:
         self._open: _OpenFile | None = None
         self.batches: list[Batch] = []
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Adds rows; a file that is full is closed and the next one begun."""
+    def lines(self, rows: pl.DataFrame) -> list[bytes]:
+        """The lines of rows that will be added, for a thread that makes them ahead; none if they are cut otherwise anyway."""
+        if self._parent is not None or self._batch_size < _BLOCK:
+            return []
+        rows = rows.select(self._header)
+        return [encode(rows.slice(at, _BLOCK)) for at in range(0, rows.height, _BLOCK)]
+
+    def add(self, rows: pl.DataFrame, lines: Sequence[bytes] = ()) -> None:
+        """Adds rows, and their :meth:`lines` if they are made; a file that is full is closed and the next one begun."""
         rows = rows.select(self._header)
         if self._parent is None:
-            self._write(rows)
+            self._write(rows, lines)
         elif rows.height:
             self._add_parents(rows, self._parent)
 
@@ -98,12 +105,12 @@ class BatchWriter:
             self._write(pl.concat(self._held))
             self._held = []
 
-    def _write(self, rows: pl.DataFrame) -> None:
-        while rows.height:
+    def _write(self, rows: pl.DataFrame, lines: Sequence[bytes] = ()) -> None:
+        left = _Unwritten(rows, lines)
+        while left.rows.height:
             file = self._open = self._open or _OpenFile(self._path(self._next), self._head)
-            room = _cut(rows, self._batch_size - file.rows, self._parent, whole=file.rows > 0)
-            taken = file.take(room, self._key, self._max_bytes, self._parent) if room.height else 0
-            rows = rows.slice(taken)
+            room = _cut(left.rows, self._batch_size - file.rows, self._parent, whole=file.rows > 0).height
+            taken = file.take(left, room, self._key, self._max_bytes, self._parent)
             if file.rows == self._batch_size or taken == 0:
                 self._close(file)
 
@@ -148,6 +155,28 @@ class BatchWriter:
         )
 
 
+class _Unwritten:
+    """Rows that wait to be written, and their lines in blocks of ``_BLOCK`` rows, where they were made ahead."""
+
+    def __init__(self, rows: pl.DataFrame, lines: Sequence[bytes]) -> None:
+        self.rows, self._lines, self._at = rows, lines, 0
+
+    def block(self, room: int, parent: str | None) -> pl.DataFrame:
+        """The next rows to make text of, ``room`` at most."""
+        size = _BLOCK - self._at % _BLOCK if self._lines else _BLOCK
+        return _whole_parents(self.rows.head(room), size, parent)
+
+    def text(self, rows: pl.DataFrame) -> bytes:
+        """The lines of the next rows."""
+        number, inside = divmod(self._at, _BLOCK)
+        made = self._lines and not inside and rows.height == min(_BLOCK, self.rows.height)
+        return self._lines[number] if made else encode(rows)
+
+    def drop(self, count: int) -> None:
+        """The next rows are written."""
+        self.rows, self._at = self.rows.slice(count), self._at + count
+
+
 class _OpenFile:
     """One file being written, under a name that nobody takes for a whole one."""
 
@@ -159,19 +188,21 @@ class _OpenFile:
         self.first_key = self.last_key = self.first_parent = self.last_parent = ""
         self._write(head)
 
-    def take(self, rows: pl.DataFrame, key: str, max_bytes: int, parent: str | None) -> int:
-        """Writes as many of the rows as fit, block by block, and returns their number."""
+    def take(self, left: _Unwritten, room: int, key: str, max_bytes: int, parent: str | None) -> int:
+        """Writes as many of the next ``room`` rows as fit, block by block, and returns their number."""
         taken = 0
-        while taken < rows.height:
-            block = _whole_parents(rows.slice(taken), _BLOCK, parent)
-            fitted = self._take_block(block, key, max_bytes, parent)
+        while taken < room:
+            block = left.block(room - taken, parent)
+            fitted = self._take_block(block, left.text(block), key, max_bytes, parent)
+            left.drop(fitted)
             taken += fitted
             if fitted < block.height:
                 break
         return taken
 
-    def _take_block(self, rows: pl.DataFrame, key: str, max_bytes: int, parent: str | None) -> int:
-        block = encode(rows)
+    def _take_block(
+        self, rows: pl.DataFrame, block: bytes, key: str, max_bytes: int, parent: str | None
+    ) -> int:
         while self.bytes + len(block) > max_bytes:
             if rows.height <= _SMALL_BLOCK and self.rows:
                 return 0

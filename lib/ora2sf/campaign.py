@@ -139,6 +139,17 @@ class Scheduler:
         sends = self._sends(now, at, used, known, paused)
         return Decision([*reads.starts, *sends.starts], [*reads.waits, *sends.waits])
 
+    def in_the_way(self, one: Slice, stages: Mapping[str, Stage], act: Act) -> str:
+        """What another slice has to come to first, before this one may be read or sent; empty if nothing."""
+        at = {other.name: stages.get(other.name, "new") for other in self._slices}
+        if act == "read":
+            return self._not_yet(one, at, _READ, "read")
+        table = self._tables[one.table]
+        before = table.slices[: table.slices.index(one)] if table.one_after_the_other else ()
+        windows = [other.name for other in before if at[other.name] not in {"done", "failed"}]
+        why = f"{windows[0]} may share parents with it and is not sent yet" if windows else ""
+        return self._not_yet(one, at, frozenset({"done"}), "sent") or why
+
     def _reads(self, at: dict[str, Stage], paused: Mapping[str, dt.datetime]) -> Decision:
         choices = self._plan.choices
         free = choices.extracts_at_once - sum(stage == "reading" for stage in at.values())
@@ -200,7 +211,7 @@ class Scheduler:
 
     def _not_yet(self, one: Slice, at: Mapping[str, Stage], good: frozenset[Stage], word: str) -> str:
         """Why a slice may not start: a table before it is not as far."""
-        for table in self._before(self._tables[one.table]):
+        for table in self.before(self._tables[one.table]):
             behind = [other.name for other in table.slices if at[other.name] not in good]
             if failed := [name for name in behind if at[name] == "failed"]:
                 return f"{failed[0]} failed"
@@ -208,7 +219,8 @@ class Scheduler:
                 return f"{table.table} (phase {table.phase}) is not {word} yet"
         return ""
 
-    def _before(self, table: PlannedTable) -> Iterable[PlannedTable]:
+    def before(self, table: PlannedTable) -> Iterable[PlannedTable]:
+        """The tables that have to be done before one: of earlier phases, and those that it depends on."""
         for other in self._tables.values():
             if other.phase < table.phase or other.table in table.after:
                 yield other

@@ -14,6 +14,7 @@ from ora2sf.connections import project_root
 from ora2sf.errors import Exit, RunFolderError
 from ora2sf.evidence import HTML, JSON
 from ora2sf.parameters import CampaignParameters, read_campaign_parameters
+from ora2sf.private import private_files
 from ora2sf.report import Link, Shown, Tone, glue
 
 #: Colours of the bar of slices.
@@ -193,11 +194,12 @@ def write(run: Path, found: CampaignReport) -> Path:
         most=report_page.MOST_LINES,
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in ((HTML, page), (JSON, found.model_dump_json(indent=1) + "\n")):
-            part = folder / f"{name}.{os.getpid()}.part"  # two may look at once
-            part.write_text(text, encoding="utf-8", newline="\n")
-            part.replace(folder / name)
+        with private_files():
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in ((HTML, page), (JSON, found.model_dump_json(indent=1) + "\n")):
+                part = folder / f"{name}.{os.getpid()}.part"  # two may look at once
+                part.write_text(text, encoding="utf-8", newline="\n")
+                part.replace(folder / name)
     except OSError as error:
         raise RunFolderError(
             f"The report in {folder} cannot be written: {error.strerror}.",

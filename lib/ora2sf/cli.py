@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = action(options)
         sys.stdout.flush()
     except Ora2sfError as error:
-        print(error, file=sys.stderr)
+        print(_clean(str(error)), file=sys.stderr)
         return error.exit
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -48,7 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # so that the interpreter's own last flush does not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except Exception:  # noqa: BLE001 - a defect: said in full, but for secrets
+        print(_clean(traceback.format_exc()), file=sys.stderr)
+        return Exit.FAILED
     return status
+
+
+def _clean(text: str) -> str:
+    from ora2sf.redaction import redactor
+
+    return str(redactor().clean(text))
 
 
 class _Version(argparse.Action):
@@ -150,6 +160,9 @@ def _tables_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     show.add_argument("name", metavar="TABLE")
     show.add_argument("--json", action="store_true", help="for programs: every key, also those by default")
     show.set_defaults(action=_show)
+    reference = commands.add_parser("reference", help="the reference of table files, in Markdown")
+    reference.add_argument("--write", type=Path, metavar="FILE", help="into this page, between its two marks")
+    reference.set_defaults(action=_reference)
     sdl = commands.add_parser(
         "import-sdl",
         help="draft a table file from a mapping of Data Loader",
@@ -275,7 +288,7 @@ def _report(options: argparse.Namespace) -> int:
         try:
             made = rebuild(folder).verdict
         except Ora2sfError as error:  # the others have a report all the same
-            print(error, file=sys.stderr)
+            print(_clean(str(error)), file=sys.stderr)
             codes.append(error.exit)
         else:
             print(f"{folder / HTML}  {made.verdict}")
@@ -522,7 +535,17 @@ def _default(entries: dict[str, Any]) -> str:
     return f" {entries['default']!r}" if entries.get("default") is not None else ""
 
 
-# tables import-sdl
+# tables reference, import-sdl, new
+
+
+def _reference(options: argparse.Namespace) -> int:
+    from ora2sf.reference import reference, write_reference
+
+    if options.write is None:
+        print(reference())
+    else:
+        write_reference(options.write)
+    return Exit.COMPLETE
 
 
 def _import_sdl(options: argparse.Namespace) -> int:

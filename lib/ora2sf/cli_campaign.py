@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ora2sf.errors import Exit, TableFileError, worst
+from ora2sf.errors import Exit, ParameterError, PlanError, RunFolderError, worst
 from ora2sf.private import private_files
 from ora2sf.terminal import number, print_columns
 
 if TYPE_CHECKING:
+    from ora2sf.campaign import Stage
+    from ora2sf.parameters import PlanParameters
     from ora2sf.plan import Plan
 
 #: What RUN may be in a command that looks at a run.
@@ -60,13 +65,22 @@ def _plan_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = groups.add_parser(
         "run",
-        help="carry a frozen plan out: read and send its slices side by side",
-        description="Carries the frozen plan of a campaign out (docs/campaign.md). Ctrl-C parks it; --resume goes on.",
+        help="read and send tables, slice by slice, side by side; the same command goes on",
+        description="Carries a campaign out (docs/campaign.md): by its frozen plan, or one that is made now. Ctrl-C parks it; "
+        "the same command goes on.",
     )
-    parser.add_argument("run_id", metavar="RUN", help="the campaign")
-    parser.add_argument("--tables", nargs="+", default=[], metavar="TABLE", help="only these tables")
-    parser.add_argument("--phase", type=int, metavar="N", help="only this phase")
-    parser.add_argument("--resume", action="store_true", help="go on with a campaign that has begun")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="tables to read and send")
+    parser.add_argument("--all", action="store_true", help="every table of the plan, or of tables/")
+    parser.add_argument("--phase", type=int, metavar="N", help="only tables of this phase")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="a frozen plan file; it names the run")
+    parser.add_argument("--run-id", metavar="X", help="names the campaign and its folder")
+    parser.add_argument("--resume", action="store_true", help="insist that the campaign has begun")
+    parser.add_argument("--dry-run", action="store_true", help="everything but what writes to Salesforce")
+    parser.add_argument("--cleanup", action="store_true", help="then remove staged data of proven slices")
+    parser.add_argument("--max-rows", type=int, metavar="N", help="a trial: at most N rows of each slice")
+    parser.add_argument(
+        "--slice-rows", type=int, metavar="N", help="most rows of a slice, where a plan is made"
+    )
     for name, text in (
         ("outputs", "folder of runs (default: outputs)"),
         ("oracle_conn_id", "connection of the source (default: oracle_tms)"),
@@ -202,56 +216,173 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
+# run
+
+
 @private_files()
 def _run(options: argparse.Namespace) -> int:
-    from collections import Counter
-
+    from ora2sf import planfile
     from ora2sf.connections import project_root
-    from ora2sf.execution import Processes, run_campaign
     from ora2sf.parameters import read_plan_parameters
-    from ora2sf.plan import Slice
+
+    _check_choice(options)
+    root = project_root()
+    given = read_plan_parameters(_plan_names(options, root))
+    run = root / given.outputs / given.run_id
+    if not planfile.path_of(run).exists():
+        _make_plan(options, given)
+    plan = planfile.read(run)
+    assert plan is not None  # it was there, or was made
+    chosen = _chosen(plan, options.tables, options.phase)
+    try:
+        stages = _carry_out(run, given, options, chosen)
+    except KeyboardInterrupt:
+        print(
+            f"Parked. The same command goes on; or: ora2sf run --run-id {given.run_id} --resume",
+            file=sys.stderr,
+        )
+        return Exit.INTERRUPTED
+    if options.cleanup:
+        from ora2sf.cleanup import after_campaign
+
+        print(after_campaign(run, chosen))
+    return _ended(run, {name: stage for name, stage in stages.items() if name.split("/")[0] in chosen})
+
+
+def _check_choice(options: argparse.Namespace) -> None:
+    """Something has to be chosen, and not in two ways."""
+    named = f" --run-id {options.run_id}" if options.run_id else " --run-id nightly"
+    if options.all and (options.tables or options.phase is not None):
+        raise ParameterError("--all leaves no choice to tables or --phase.", "Leave one of them out.")
+    if not (options.tables or options.all or options.phase is not None or options.plan or options.resume):
+        raise ParameterError(
+            "It was not said what to run.",
+            f"Name tables, or give --all, --phase N or --plan FILE, such as: ora2sf run --all{named}.",
+        )
+
+
+def _plan_names(options: argparse.Namespace, root: Path) -> dict[str, object]:
+    """The parameters by which the run is found, and a plan made if there is none."""
+    from ora2sf import planfile
+    from ora2sf.parameters import read_campaign_parameters
+
+    run_id = options.run_id or os.environ.get("ORA2SF_RUN_ID")
+    if options.plan:
+        outputs = read_campaign_parameters({"run_id": "any", "outputs": options.outputs}).outputs
+        named = planfile.adopt(options.plan, root / outputs)
+        if options.run_id and options.run_id != named:
+            raise ParameterError(
+                f"{options.plan} is the plan of run {named}, not of {options.run_id}.", "Leave --run-id out."
+            )
+        run_id = named
+    if not run_id:
+        raise ParameterError(
+            "No run_id was given: it names the campaign and its folder.",
+            "Such as: ora2sf run --all --run-id nightly. The same one goes on with it later.",
+        )
+    names = ("outputs", "oracle_conn_id", "sf_conn_id", "slice_rows")
+    # a phase is a part of the whole: the others are planned with it, to be run later
+    return {name: getattr(options, name) for name in names} | {
+        "run_id": run_id, "tables": " ".join(options.tables) or None,
+    }  # fmt: skip
+
+
+def _make_plan(options: argparse.Namespace, given: PlanParameters) -> None:
+    """Makes a plan from live counts, freezes and shows it."""
+    from ora2sf import planfile
+    from ora2sf.connections import project_root
+    from ora2sf.planning import Planning, calendar, needs
+    from ora2sf.standing import slices
+
+    planning = Planning(given, project_root())
+    if options.resume:
+        raise PlanError(f"Run {given.run_id} has not begun.", "Leave --resume out, or correct the run_id.")
+    with suppress(RunFolderError):
+        begun = list(slices(planning.run))
+        raise PlanError(
+            f"Run {given.run_id} was begun without a plan: {', '.join(begun[:5])}.",
+            "Go on with its notebooks, or use a new run_id.",
+        )
+    print(f"Run {given.run_id} has no plan: it is made now, from live counts.", flush=True)
+    for shown in (planning.counts(), needs(planning.plan), calendar(planning.plan)):
+        print(shown, end="\n\n")
+    planning.save()
+    planfile.freeze(planning.run)
+    planned = {one.table for one in planning.plan.tables}
+    for table in planning.plan.tables:
+        if absent := sorted(set(table.after) - planned):
+            print(
+                f"{table.table} refers to what {', '.join(absent)} brings: that has to be in Salesforce already."
+            )
+    print(f"Frozen: {planfile.path_of(planning.run)}. It is carried out now.", flush=True)
+
+
+def _carry_out(
+    run: Path, given: PlanParameters, options: argparse.Namespace, chosen: Sequence[str]
+) -> dict[str, Stage]:
+    from ora2sf.execution import Processes, run_campaign
+    from ora2sf.live import Live
+    from ora2sf.parameters import read_run_choice
     from ora2sf.salesforce import SalesforceClient
 
-    names = ("run_id", "outputs", "oracle_conn_id", "sf_conn_id")
-    given = read_plan_parameters({name: getattr(options, name) for name in names})
-    run = project_root() / given.outputs / given.run_id
-    parameters = {name: str(getattr(given, name)) for name in names}
-    chosen: list[str] = []
+    dry, most = read_run_choice(options.dry_run, options.max_rows)
+    parameters = {
+        name: str(getattr(given, name)) for name in ("run_id", "outputs", "oracle_conn_id", "sf_conn_id")
+    }
+    parameters |= {} if most is None else {"max_rows": str(most)}
+    live = Live(run)
 
     def hands_of(plan: Plan) -> Processes:
-        chosen.extend(_chosen(plan, options.tables, options.phase))
         client = SalesforceClient(given.sf_conn_id)
-        return Processes(plan, run, parameters, lambda text: print(text, flush=True), client)
-
-    def only(one: Slice) -> bool:
-        return one.table in chosen
+        return Processes(plan, run, parameters, live.say, client, dry, looked=live.look, every=live.every)
 
     try:
-        ends = run_campaign(run, hands_of, only, resume=options.resume)
-    except KeyboardInterrupt:
-        print(f"Parked. Go on with: ora2sf run {given.run_id} --resume", file=sys.stderr)
-        return Exit.INTERRUPTED
-    mine = {name: stage for name, stage in ends.items() if name.split("/")[0] in chosen}
-    counts = Counter(mine.values())
+        return run_campaign(run, hands_of, chosen, resume=options.resume)
+    finally:
+        live.end()
+
+
+def _ended(run: Path, stages: Mapping[str, Stage]) -> int:
+    """Says how the chosen slices ended; the worst of their exit codes."""
+    from ora2sf import overview
+
+    lines = [one for one in overview.look(run).slices if one.slice in stages]
+    counts = Counter(one.state for one in lines)
     print(
-        f"{number(len(mine), 'slice')}: {', '.join(f'{number} {stage}' for stage, number in counts.items())}."
+        f"{number(len(lines), 'slice')}: {', '.join(f'{times} {state}' for state, times in counts.items())}."
     )
-    return Exit.COMPLETE if set(counts) <= {"done"} else Exit.FAILED
+    for one in lines:
+        if one.group not in {"done", "exceptions", "tried"}:
+            print(
+                f"{one.slice}: {one.state}. {one.detail}{f' Next step: {one.next_step}' if one.next_step else ''}"
+            )
+    return worst(
+        [
+            Exit.FAILED if stages[one.slice] == "failed" and one.group == "waiting" else Exit(one.exit)
+            for one in lines
+        ]
+    )
 
 
 def _chosen(plan: Plan, tables: Sequence[str], phase: int | None) -> list[str]:
     """The tables of a plan that are to run."""
     planned = [one.table for one in plan.tables]
     if unknown := sorted(set(tables) - set(planned)):
-        raise TableFileError(
-            f"The plan of run {plan.run_id} leaves {', '.join(unknown)} out.",
-            f"Planned: {', '.join(planned)}.",
+        raise PlanError(
+            f"The plan of run {plan.run_id} leaves {', '.join(unknown)} out; it has {', '.join(planned)}.",
+            f"Run {'it' if len(unknown) == 1 else 'them'} under a run_id of its own: ora2sf run {' '.join(unknown)} --run-id ….",
         )
-    return [
+    chosen = [
         one.table
         for one in plan.tables
         if (not tables or one.table in tables) and (phase is None or one.phase == phase)
     ]
+    if not chosen:
+        phases = ", ".join(str(n) for n in sorted({one.phase for one in plan.tables}))
+        raise PlanError(
+            f"No chosen table of run {plan.run_id} is of phase {phase}.", f"Its phases are {phases}."
+        )
+    return chosen
 
 
 def _existing_plan(run: Path, *, freeze: bool) -> int:

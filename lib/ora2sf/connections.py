@@ -15,6 +15,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
@@ -37,6 +38,7 @@ _SECRET_NAME = re.compile(
 _NO_SECRET = re.compile(r"\s*(true|false|yes|no|on|off|none|null|\d{1,5})?\s*", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LONG_ENOUGH = 6  # letters of a part of an address that nobody takes for a word
+_PASSWORD_IN_DSN = re.compile(r"[^/@()]+/([^@()]+)@")  # user/password@host
 _PROXY = re.compile(r"(https?|all)_proxy", re.IGNORECASE)
 _ALLOWED = "Allowed fields: conn_type, description, host, port, schema, login, password, extra."
 #: What ``extra`` may hold for Oracle (docs/connections.md). Names are those of Airflow's provider where it has one
@@ -184,6 +186,8 @@ class Connection(BaseModel):
                 yield base64.b64encode(f"{login}:{password}".encode()).decode()  # HTTP Basic
                 yield from _secrets_of_address(password, secret=True)
         yield from _secrets_of_address(self.host)
+        if in_dsn := _PASSWORD_IN_DSN.match(str(self.extra.get("dsn", ""))):
+            yield in_dsn[1]
         for text in _secrets_in(self.extra):
             yield text
             yield from _secrets_of_address(text, secret=True)
@@ -195,6 +199,32 @@ def get_connection(conn_id: str) -> Connection:
     Raises:
         ConnectionFieldError: there is none, or it cannot be read; the text never quotes its value.
     """
+    found = _found(conn_id)
+    if isinstance(found, ConnectionFieldError):
+        raise found
+    return found
+
+
+def _found(conn_id: str) -> Connection | ConnectionFieldError:
+    """The connection, or what is wrong with it, without its way here: a traceback may show what a frame holds."""
+    try:
+        return _without_secrets_in_addresses(_read_connection(conn_id))
+    except ConnectionFieldError as error:
+        error.__context__ = None
+        return error.with_traceback(None)
+
+
+def _without_secrets_in_addresses(connection: Connection) -> Connection:
+    in_dsn = _PASSWORD_IN_DSN.match(str(connection.extra.get("dsn", "")))
+    if "@" in connection.host or in_dsn:
+        raise ConnectionFieldError(
+            f"The {'dsn' if in_dsn else 'host'} of connection '{connection.conn_id}' holds a user or a password, and addresses are shown.",
+            "user and password have their own fields: login and password.",
+        )
+    return connection
+
+
+def _read_connection(conn_id: str) -> Connection:
     variable = ENV_PREFIX + conn_id.upper()
     if value := os.environ.get(variable, "").strip():
         return _from_environment(conn_id, variable, value)
@@ -240,8 +270,15 @@ def project_root() -> Path:
     return Path.cwd()
 
 
-def known_secrets() -> set[str]:
-    """Every secret of every connection in reach, also in the encodings in which it could show up."""
+def known_secrets(*, strict: bool = True) -> set[str]:
+    """Every secret of every connection in reach, also in the encodings in which it could show up.
+
+    Args:
+        strict: False takes what can be read, and says nothing of a file that cannot.
+
+    Raises:
+        ConnectionFieldError: the file cannot be read, or others can; only if ``strict``.
+    """
     found: set[str] = set()
     for variable, value in os.environ.items():
         if _PROXY.fullmatch(variable):
@@ -251,14 +288,26 @@ def known_secrets() -> set[str]:
                 found.update(_from_environment(variable.removeprefix(ENV_PREFIX), variable, text).secrets())
             except ConnectionFieldError:
                 found.add(text)  # another program's connection, or a broken one: nobody can use it
-    path = connections_file()
-    for conn_id, entry in (_read_file(path) if path else {}).items():
+    for conn_id, entry in _entries(strict=strict).items():
         try:
-            found.update(_build(conn_id, entry, str(path)).secrets())
+            found.update(_build(conn_id, entry, FILE_NAME).secrets())
         except ConnectionFieldError:
             found.update(_texts_in(entry))
     plain = found | {secret.strip() for secret in found}
     return {form for secret in plain if secret for form in _encodings(secret)}
+
+
+def _entries(*, strict: bool) -> dict[str, Any]:
+    try:
+        path = connections_file()
+        return _read_file(path) if path else {}
+    except ConnectionFieldError:
+        if strict:
+            raise
+    with suppress(OSError, ValueError, ConnectionFieldError):
+        if path := connections_file():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+    return {}
 
 
 def _secrets_in(extra: Mapping[str, Any]) -> Iterator[str]:

@@ -90,6 +90,13 @@ def exit_of(error: str) -> Exit:
     return Exit.INTERRUPTED if error in {"KeyboardInterrupt", "DeadKernelError"} else Exit.FAILED
 
 
+def may_pass(error: str) -> bool:
+    """Whether the same call may succeed later, for the name of an error's class: not if somebody has to act first."""
+    found = globals().get(error)
+    final = isinstance(found, type) and issubclass(found, FinalError)
+    return not final or found is ClaimedError
+
+
 class Ora2sfError(Exception):
     """What failed, what it means, and the next step.
 

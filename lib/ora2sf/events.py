@@ -59,6 +59,8 @@ EVENTS: dict[str, Event] = {
     "limits_checked": Event("info", "the org's limits were compared with what is to be sent", ("problems",)),
     "status_record_written": Event("info", "the status record in Salesforce was written", ("record", "status")),
     "status_record_failed": Event("warning", "the status record in Salesforce could not be written", ("record", "status", *_FAULT)),
+    "status_record_spared": Event("info", "a dry run: the status record would have been written", ("record", "status")),
+    "dry_run_counted": Event("info", "a dry run: what would be sent", ("rows", "jobs", "internal_batches", "calls", "bytes")),
     "upload_started": Event("info", "sending begins", ("way", "batches", "rows")),
     "attempt_moved": Event("info", "an attempt to load a batch reached a state (docs/run-folder.md)", ("batch", "attempt", "state", "job")),
     "job_ended": Event("info", "the results of a job are on disk", ("batch", "round", "job", "job_state", "failed_rows")),
@@ -129,7 +131,9 @@ FIELDS: dict[str, str] = {
     "seconds": "how long it took",
     "rows": "of these batches",
     "rows_per_second": "of the whole step",
-    "bytes": "on disk",
+    "bytes": "on disk; of a dry run, plain text",
+    "internal_batches": "of 10,000 rows, of which the org has a number a day",
+    "calls": "of the API",
     **dict.fromkeys(_BOOKS, "rows, by the names of the balance in report.json"),
 }
 

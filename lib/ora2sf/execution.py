@@ -11,24 +11,29 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ora2sf import planfile
-from ora2sf.campaign import Act, Ended, Stage, Start, carry_out
+from ora2sf import events, planfile
+from ora2sf.campaign import Act, Ended, Scheduler, Stage, Start, carry_out
 from ora2sf.claim import this_process
-from ora2sf.errors import LedgerError, PlanError, RunFolderError
+from ora2sf.errors import Exit, LedgerError, PlanError, RunFolderError
 from ora2sf.ledger import looked_at
 from ora2sf.notebooks import GOOD, can_be_resumed, noted, settled
-from ora2sf.plan import Need, Plan, Slice
+from ora2sf.overview import used_by
+from ora2sf.plan import Need, Plan
 from ora2sf.salesforce import SalesforceClient
+from ora2sf.signals import sigterm_interrupts
 
+LOG = events.LOG
 _STEPS: dict[Act, tuple[str, ...]] = {"read": ("01_extract",), "send": ("02_upload", "03_reconcile")}
 _DRY: dict[Act, tuple[str, ...]] = {"read": ("01_extract",), "send": ("02_upload",)}
 _MOST_TRIES = 5
+#: When to look again at a slice that somebody else works on.
+_BUSY = dt.timedelta(seconds=5)
 _GRACE_SECONDS = 60  # for notebooks to take their open jobs as far as they went
 
 
@@ -64,6 +69,7 @@ class Processes:
         said: told of every begin and end.
         known_by: asks the org for its limits; None asks nobody.
         dry: whether it is a dry run.
+        looked: called every so many seconds while processes run.
     """
 
     plan: Plan
@@ -72,6 +78,8 @@ class Processes:
     said: Callable[[str], object]
     known_by: SalesforceClient | None = None
     dry: bool = False
+    looked: Callable[[], object] = lambda: None
+    every: float = 5.0
     module: ClassVar[str] = "ora2sf.notebooks"
     _ended: queue.Queue[tuple[Start, int]] = field(default_factory=queue.Queue)
     _running: dict[str, tuple[subprocess.Popen[bytes], Need]] = field(default_factory=dict)
@@ -107,8 +115,16 @@ class Processes:
             given["window"] = one.window.name
         with (folder / "process.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", self.module, str(folder), json.dumps(given), *steps],
-                stdin=subprocess.DEVNULL,
+                [
+                    sys.executable,
+                    "-m",
+                    self.module,
+                    "--end-with-parent",
+                    str(folder),
+                    json.dumps(given),
+                    *steps,
+                ],
+                stdin=subprocess.PIPE,  # whose other end is closed when this process ends, however it does
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the one that holds them all
@@ -122,12 +138,17 @@ class Processes:
 
     def wait(self, until: dt.datetime | None) -> Sequence[Ended]:
         """The next process that ends."""
-        seconds = None if until is None else max(0.0, (until - self.now()).total_seconds())
-        try:
-            start, code = self._ended.get(timeout=seconds)
-        except queue.Empty:
-            return []
-        self._running.pop(start.slice.name)
+        while True:
+            seconds = self.every if until is None else (until - self.now()).total_seconds()
+            try:
+                start, code = self._ended.get(timeout=max(0.0, min(seconds, self.every)))
+                break
+            except queue.Empty:
+                if seconds <= self.every and until is not None:
+                    return []
+                self.looked()
+        process, _ = self._running.pop(start.slice.name)
+        _let_go(process)
         ended = self._judged(start, code)
         self._note(start, ended.outcome)
         return [ended]
@@ -137,6 +158,8 @@ class Processes:
         one, folder = start.slice, self.run / start.slice.name
         if code == 0 and _stage(folder, dry=self.dry) == ("staged" if start.act == "read" else "done"):
             return Ended(one, start.act)
+        if code == Exit.AT_WORK:
+            return Ended(one, start.act, "paused", self.now() + _BUSY)
         self._tries[one.name] += 1
         again = can_be_resumed(folder) and self._tries[one.name] < _MOST_TRIES
         return Ended(one, start.act, "paused", _until(folder)) if again else Ended(one, start.act, "bad")
@@ -145,8 +168,7 @@ class Processes:
         detail = f": {_why(self.run / start.slice.name)}" if what in {"bad", "paused"} else ""
         self.said(f"{self.now():%H:%M:%S}  {start.act} {start.slice.name}: {what}{detail}")
         line = {"at": self.now().isoformat(timespec="seconds"), "slice": start.slice.name, "act": start.act, "event": what}  # fmt: skip
-        with (self.run / planfile.FOLDER / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        events.append(self.run / planfile.FOLDER / LOG, json.dumps(line))
 
     def park(self) -> None:
         """Asks every process to end where it can go on later, and waits for it."""
@@ -157,6 +179,12 @@ class Processes:
                 process.wait(timeout=_GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+            _let_go(process)
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
 
 
 def _until(folder: Path) -> dt.datetime | None:
@@ -177,31 +205,56 @@ def _why(folder: Path) -> str:
 def run_campaign(
     run: Path,
     hands_of: Callable[[Plan], Processes],
-    only: Callable[[Slice], bool] = lambda _: True,
+    tables: Collection[str] | None = None,
     *,
     resume: bool = False,
 ) -> dict[str, Stage]:
     """Carries the frozen plan of a run out, from wherever it is; how far each slice is in the end.
 
+    Args:
+        tables: those that are to run; None for all.
+        resume: refuse a campaign that has not begun.
+
     Raises:
-        PlanError: there is no frozen plan; or slices have been begun already, and it was not said to resume.
+        PlanError: there is no frozen plan; what has to be done before a chosen table is neither done nor chosen; or it has
+            not begun.
         LedgerError: another process carries this campaign out.
     """
     plan = planfile.read(run)
     if plan is None:
         raise PlanError(f"Run {run.name} has no plan.", f"Make one: ora2sf plan {run.name}.")
-    at = stages(plan, run)
-    if not resume and (begun := [name for name, stage in at.items() if stage != "new"]):
-        raise PlanError(
-            f"Run {run.name} has begun already: {begun[0]} is {at[begun[0]]}.", "Go on with it: add --resume."
-        )
+    if resume and not (run / planfile.FOLDER / LOG).exists():
+        raise PlanError(f"Run {run.name} has not begun.", "Leave --resume out, or correct the run_id.")
+    chosen = {one.table for one in plan.tables} if tables is None else set(tables)
     with _alone(run):
         hands = hands_of(plan)
+        at = stages(plan, run, dry=hands.dry)
+        _refuse_without_parents(plan, at, chosen)
         try:
-            return carry_out(plan, hands, at, only=only)
+            with sigterm_interrupts():
+                return carry_out(
+                    plan, hands, at, only=lambda one: one.table in chosen, used=used_by(run, plan)
+                )
         except BaseException:
             hands.park()
             raise
+
+
+def _refuse_without_parents(plan: Plan, at: Mapping[str, Stage], chosen: Collection[str]) -> None:
+    scheduler = Scheduler(plan)
+    for table in plan.tables:
+        if table.table not in chosen or all(at[one.name] == "done" for one in table.slices):
+            continue
+        missing = [
+            other.table
+            for other in scheduler.before(table)
+            if other.table not in chosen and any(at[one.name] != "done" for one in other.slices)
+        ]
+        if missing:
+            raise PlanError(
+                f"{table.table} (phase {table.phase}) comes after {', '.join(missing)}, and that is not done.",
+                f"Run it, too: ora2sf run {' '.join([*missing, *sorted(chosen)])} --run-id {plan.run_id}.",
+            )
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -23,12 +24,16 @@ from ora2sf.fields import DecimalField
 from ora2sf.kept import SourceFile
 from ora2sf.keys import KeyFile, ReferenceFile
 from ora2sf.ledger import Batch, Ledger
-from ora2sf.oracle import OracleSource, SourceColumn
 from ora2sf.profile import Look, Profiler
 from ora2sf.tables import TableConfig
 from ora2sf.windows import Portion
 
+if TYPE_CHECKING:
+    from ora2sf.oracle import OracleSource, SourceColumn
+
+_MAKERS = 2  # threads that convert
 _AHEAD = 2  # batches that are held beside the one that the driver decodes
+_Made = TypeVar("_Made")
 _WHOLE = Portion()
 _SAMPLE = 3
 _ENOUGH_TO_JUDGE = 100_000  # rows after which a share of rejected rows says something
@@ -46,10 +51,10 @@ class Sample:
     before: pl.DataFrame = field(default_factory=pl.DataFrame)
     after: pl.DataFrame = field(default_factory=pl.DataFrame)
 
-    def cut_to(self, staged: pl.DataFrame) -> None:
-        """Keeps three rows, once it is known which rows of the first batch are staged."""
+    def take(self, source: pl.DataFrame, staged: pl.DataFrame) -> None:
+        """Keeps three staged rows of the first batch."""
         self.after = staged.head(_SAMPLE)
-        self.before = self.before[(self.after[Converter.row_column] - 1).to_list()]
+        self.before = source[(self.after[Converter.row_column] - 1).to_list()]
 
 
 def arrow_schema(config: TableConfig, columns: dict[str, SourceColumn]) -> pa.Schema:
@@ -119,9 +124,11 @@ def extract(
         kept=SourceFile(data, config.table, schema, padded) if keep_source else None,
     )  # fmt: skip
     sql, binds = portion.select(config)
-    with stage.abandoned_on_failure():
+    # the thread that opens a file lives until all files are closed: isal stops writing for one that has ended, and
+    # whoever closes the file then waits for ever (igzip_threaded.py: _calling_thread)
+    with ThreadPoolExecutor(1, thread_name_prefix="stage") as stager, stage.abandoned_on_failure():
         tables = source.batches(sql, schema, binds=binds)
-        sample = _stage_all(convert, stage, tables, read)
+        sample = _stage_all(convert, stage, stager, tables, read)
         batches = stage.finish()
     ledger.finish_extraction(
         extraction,
@@ -137,40 +144,70 @@ def extract(
 
 
 def _stage_all(
-    convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
+    convert: Converter,
+    stage: _Stage,
+    stager: ThreadPoolExecutor,
+    tables: Iterator[pa.Table],
+    read: Callable[[int], object],
 ) -> Sample:
-    """Converts in one thread and stages in another while the driver decodes the next batch; only these are held."""
+    """Converts and stages everything, and keeps the first rows to show them."""
     sample = Sample()
-    first_row = 1
 
-    def made(rows: pl.DataFrame, first: int) -> tuple[Converted, Look]:
-        done = convert.convert(rows, first)
-        return done, stage.profiler.look(done.staged)
+    def made(rows: pl.DataFrame, first_row: int) -> tuple[Converted, _Ahead]:
+        done = convert.convert(rows, first_row)
+        return done, stage.ahead(done.staged)
 
-    def staged(table: pa.Table, work: Future[tuple[Converted, Look]]) -> None:
-        done, look = work.result()
+    def staged(table: pa.Table, work: tuple[Converted, _Ahead]) -> None:
+        done, ahead = work
         if not stage.rows_read:
-            sample.cut_to(done.staged)
-        stage.add(done, look)
+            sample.take(pl.DataFrame(table), done.staged)
+        stage.add(done, ahead)
         stage.keep(table)
 
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="convert") as maker,
-        ThreadPoolExecutor(1, thread_name_prefix="stage") as stager,
-    ):
+    in_order(tables, made, staged, stager, read)
+    return sample
+
+
+def in_order(
+    tables: Iterator[pa.Table],
+    make: Callable[[pl.DataFrame, int], _Made],
+    take: Callable[[pa.Table, _Made], object],
+    taker: ThreadPoolExecutor,
+    read: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Works on some batches side by side while the driver decodes the next one; only these are held.
+
+    Args:
+        make: gets a batch and the number of its first row; runs in several threads.
+        take: gets each batch and what was made of it, in their order; runs in the one thread of ``taker``.
+        read: told each number of rows read.
+    """
+    first_row = 1
+
+    def taken(table: pa.Table, work: Future[_Made]) -> None:
+        take(table, work.result())
+
+    with ThreadPoolExecutor(_MAKERS, thread_name_prefix="convert") as makers:
         pending: deque[Future[None]] = deque()
-        for table in tables:
-            rows = pl.DataFrame(table)
-            if first_row == 1:
-                sample.before = rows
-            pending.append(stager.submit(staged, table, maker.submit(made, rows, first_row)))
-            first_row += rows.height
-            read(rows.height)
-            if len(pending) > _AHEAD:
-                pending.popleft().result()
+        try:
+            for table in tables:
+                rows = pl.DataFrame(table)
+                pending.append(taker.submit(taken, table, makers.submit(make, rows, first_row)))
+                first_row += rows.height
+                read(rows.height)
+                if len(pending) > _AHEAD:
+                    pending.popleft().result()
+        finally:
+            wait(pending)  # also after a failure: nothing is staged into files that are let go of
         for one in pending:
             one.result()
-    return sample
+
+
+class _Ahead(NamedTuple):
+    """What can be made of converted rows before their turn to be staged comes."""
+
+    look: Look
+    lines: list[bytes]
 
 
 class _Stage:
@@ -207,13 +244,17 @@ class _Stage:
             self._data, stem, config.header, config.external_id_field, self._batch_size, parent=parent
         )
 
-    def add(self, done: Converted, look: Look | None = None) -> None:
-        """Takes one converted batch, in reading order, and what the profiler saw in it."""
+    def ahead(self, rows: pl.DataFrame) -> _Ahead:
+        """What staging these rows takes most of its time for; threads may do it for several batches side by side."""
+        return _Ahead(self.profiler.look(rows), self._writer.lines(rows))
+
+    def add(self, done: Converted, ahead: _Ahead | None = None) -> None:
+        """Takes one converted batch, in reading order, and what was made ahead of it."""
         self.rows_read += done.staged.height + len(done.rejected)
         self._reject(done.rejected)
         self.changed.update(done.changed)
         self._check_limits()
-        self._stage(done.staged, look)
+        self._stage(done.staged, ahead)
         self._keys.add(done.staged, done.rejected)
 
     def keep(self, source: pa.Table) -> None:
@@ -221,10 +262,11 @@ class _Stage:
         if self._kept:
             self._kept.add(source)
 
-    def _stage(self, rows: pl.DataFrame, look: Look | None = None) -> None:
-        self._writer.add(rows)
+    def _stage(self, rows: pl.DataFrame, ahead: _Ahead | None = None) -> None:
+        look, lines = ahead or self.ahead(rows)
+        self._writer.add(rows, lines)
         self._references.add(rows)
-        self.profiler.add(self.profiler.look(rows) if look is None else look)
+        self.profiler.add(look)
 
     def _check_limits(self, *, ended: bool = False) -> None:
         """Stops the extraction when more rows are rejected than the table file allows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from abc import abstractmethod
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -473,6 +474,12 @@ def refuses(spec: AnyField, text: str | None) -> str | None:
     if isinstance(spec, PicklistField) and spec.values and text not in {*spec.values.values(), spec.default}:
         return f"write one of {', '.join(dict.fromkeys(spec.values.values()))}"
     return spec.refuses_day(text) if isinstance(spec, DateField | DateTimeField) else None
+
+
+def digits(number: Decimal) -> str:
+    """All digits of a number, without the zeros that its type adds."""
+    text = format(number, "f")  # not normalize(): it rounds to 28 digits
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _refuses_text(text: str, length: int) -> str | None:

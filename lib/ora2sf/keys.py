@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -22,6 +21,9 @@ from ora2sf.convert import Converter, Rejected
 from ora2sf.errors import RunFolderError
 from ora2sf.fields import SET_NULL, LookupField
 from ora2sf.tables import TableConfig
+
+if TYPE_CHECKING:
+    import duckdb
 
 _MEMORY_LIMIT = "64MB"
 _AT_ONCE = 10_000
@@ -327,6 +329,8 @@ def parents(references: Path, field: str, staged: Sequence[Path], most: int) -> 
 @contextmanager
 def searching(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with a memory limit that spills to the folder."""
+    import duckdb  # takes a tenth of a second, and most extractions search for nothing
+
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _MEMORY_LIMIT,
         "temp_directory": str(folder / "tmp"),

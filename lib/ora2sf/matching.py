@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 #: How like each other two names have to be that differ by a slip of the pen.
 _ALIKE = 0.86
-#: Letters that two names have to have in common at their end.
+#: Letters that two names have to have in common at their beginning or end.
 _END = 5
 #: Names that have to begin alike before the beginning counts as a prefix that says nothing.
 _SHARED = 2
@@ -23,19 +23,21 @@ class Likeness(IntEnum):
     NAME = 4  # PROD_NAME, Prod_Name__c, ProdName
     LABEL = 3  # of the field
     PREFIX = 2  # the same without a prefix that others have, too: TMS_Prod_Name__c
-    NEAR = 1  # they end alike, or nearly are the same: to be looked at
+    NEAR = 1  # one begins or ends with the other, or nearly is the same: to be looked at
 
 
 class Match(NamedTuple):
     """A column, its field, how they are alike, and what else it could have been.
 
     Attributes:
+        letters: how many letters of the names count; of two that are as like, the longer one says more.
         fields: other fields that are as like this column; columns: other columns that are as like this field.
     """
 
     column: str
     field: str
     likeness: Likeness
+    letters: int
     fields: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
@@ -55,12 +57,13 @@ def match(columns: Sequence[str], fields: Mapping[str, str]) -> list[Match]:
     """
     of_columns, of_fields = _prefixes(columns), _prefixes([_bare(name) for name in fields])
     found = [
-        Match(column, name, likeness)
+        Match(column, name, *likeness)
         for column in columns
         for name, label in fields.items()
         if (likeness := _likeness(column, name, label, of_columns, of_fields))
     ]
-    found.sort(key=lambda one: (-one.likeness, columns.index(one.column)))
+    place = {column: at for at, column in enumerate(columns)}
+    found.sort(key=lambda one: (-one.likeness, -one.letters, place[one.column]))
     taken: list[Match] = []
     for one in found:
         if not any(one.column == other.column or one.field == other.field for other in taken):
@@ -71,8 +74,11 @@ def match(columns: Sequence[str], fields: Mapping[str, str]) -> list[Match]:
 def _with_rivals(one: Match, found: Iterable[Match], taken: Sequence[Match]) -> Match:
     """The match with what is as like and was not given away for something better."""
     gone = {other.field for other in taken} | {other.column for other in taken}
+    rank = one.likeness, one.letters
     rivals = [
-        other for other in found if other.likeness == one.likeness and not {other.field, other.column} & gone
+        other
+        for other in found
+        if (other.likeness, other.letters) == rank and not {other.field, other.column} & gone
     ]
     return one._replace(
         fields=tuple(
@@ -93,22 +99,23 @@ def nearest(column: str, names: Collection[str]) -> str:
 
 def _likeness(
     column: str, name: str, label: str, of_columns: Collection[str], of_fields: Collection[str]
-) -> Likeness | None:
+) -> tuple[Likeness, int] | None:
     left, right = _folded(column), _folded(_bare(name))
     if left == right:
-        return Likeness.NAME
+        return Likeness.NAME, len(left)
     if left == _folded(label):
-        return Likeness.LABEL
+        return Likeness.LABEL, len(left)
     lefts = {left, _folded(_without(column, of_columns))}
     rights = {right, _folded(_without(_bare(name), of_fields))}
-    if lefts & rights:
-        return Likeness.PREFIX
-    return Likeness.NEAR if any(_near(one, other) for one in lefts for other in rights) else None
+    if same := lefts & rights:
+        return Likeness.PREFIX, max(map(len, same))
+    near = [min(len(one), len(other)) for one in lefts for other in rights if _near(one, other)]
+    return (Likeness.NEAR, max(near)) if near else None
 
 
 def _near(left: str, right: str) -> bool:
     short, long = sorted((left, right), key=len)
-    if len(short) >= _END and long.endswith(short):
+    if len(short) >= _END and (long.endswith(short) or long.startswith(short)):
         return True
     return min(len(left), len(right)) >= _END and difflib.SequenceMatcher(None, left, right).ratio() >= _ALIKE
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ora2sf.connections import project_root
+from ora2sf.errors import Exit, exit_of
 from ora2sf.private import private_files
+from ora2sf.redaction import redactor
+from ora2sf.standing import standing
 
 #: What a verdict of ``03_reconcile`` may be for a slice that others can build on.
 GOOD = frozenset(
     {"proven", "complete", "complete with exceptions", "nothing to do", "trial", "trial with exceptions"}
 )
-_CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "paused by budget"})
+_CAN_BE_RESUMED = frozenset({"stopped, can be resumed", "interrupted, can be resumed", "paused by budget"})
+#: Seconds for a notebook to end after whoever started it has gone.
+_GRACE_SECONDS = 60
 
 
-def execute(name: str, folder: Path, parameters: Mapping[str, str], *, progress_bar: bool = True) -> None:
+def execute(name: str, folder: Path, parameters: Mapping[str, Any], *, progress_bar: bool = True) -> None:
     """Runs one notebook into the folder of its slice; what it raises is raised."""
     import papermill  # takes seconds, which nothing else here needs to wait for
 
@@ -65,27 +72,41 @@ def settled(folder: Path) -> dict[str, Any] | None:
 
 
 def can_be_resumed(folder: Path) -> bool:
-    """Whether what stopped the slice may be gone later."""
-    return noted(folder).get("state") in _CAN_BE_RESUMED
+    """Whether what stopped the slice may be gone later; a process that was killed says nothing, and that is seen."""
+    return standing(folder).state in _CAN_BE_RESUMED
+
+
+def _end_with_parent() -> None:
+    """Asks this process to end when the other end of stdin is closed, as the system does for whoever is killed."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(_GRACE_SECONDS)
+    os._exit(Exit.INTERRUPTED)
 
 
 def main() -> int:
-    """Runs the notebooks that the command line names, one after the other; 130 if somebody stopped it."""
+    """Runs the notebooks that the command line names, one after the other; returns the exit code of the first error."""
     parser = argparse.ArgumentParser(prog="python -m ora2sf.notebooks")
+    parser.add_argument(
+        "--end-with-parent", action="store_true", help="stdin is a pipe that the parent holds"
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("parameters", help="as JSON")
     parser.add_argument("names", nargs="+")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if given.end_with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in given.names:
         try:
             execute(name, given.folder, json.loads(given.parameters), progress_bar=False)
         except KeyboardInterrupt:
-            return 130
+            return Exit.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and the slice ends here
-            print(f"{name}: {reason(error)}", file=sys.stderr)
-            return 1
-    return 0
+            print(redactor().clean(f"{name}: {reason(error)}"), file=sys.stderr)
+            return exit_of(name_of(error))
+    return Exit.COMPLETE
 
 
 if __name__ == "__main__":

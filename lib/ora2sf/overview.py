@@ -140,7 +140,7 @@ def _look(run: Path, name: str, table: PlannedTable | None, planned: Slice | Non
         detail=stands.detail,
         next_step=str(noted.get("next_step", "")) if group in {"failed", "parked"} else "",
         counts=books.counts,
-        read_per_second=books.read_rate,
+        read_per_second=books.read_rate or noted.get("rows_per_second"),
         sent_per_second=books.sent_rate,
         left=books.left(group, int(noted.get("rows") or 0)),
         end=None,
@@ -163,8 +163,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _standing(folder: Path, name: str) -> Standing:
     if not any((folder / one).is_file() for one in ("status.json", "ledger.sqlite")):
-        return Standing(name, "", "not begun", "", Exit.INTERRUPTED)
+        return Standing(name, "", "not begun", "", Exit.INTERRUPTED, _last_words(folder))
     return standing(folder, name)
+
+
+def _last_words(folder: Path) -> str:
+    """What a process that did not even come to open a notebook said last."""
+    try:
+        lines = (folder / "process.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
 
 
 def _group(stands: Standing) -> Group:
@@ -358,6 +367,11 @@ def _part(one: Slice, left: int | None) -> Slice:
 
 
 # the org's limits
+
+
+def used_by(run: Path, plan: Plan) -> Used:
+    """What is used of the org's limits, as far as the plan and the files of this run tell."""
+    return Used(plan.allowance, plan.made, _uses(run))
 
 
 def _uses(run: Path) -> list[tuple[dt.datetime, Need]]:

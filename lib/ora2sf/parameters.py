@@ -161,6 +161,57 @@ def read_campaign_parameters(names: Mapping[str, Any]) -> CampaignParameters:
     return _validated(CampaignParameters, values)
 
 
+#: What only somebody who looks at a slice can give: no campaign has them.
+_BY_HAND = frozenset(
+    {"window", "dry_run", "fix", "error_code", "error_field", "reason", "confirm", "include_changed"}
+)
+#: What names one table's target: a campaign has them if it has one table.
+_OF_ONE_TABLE = ("external_ref", "sf_object", "external_id_field")
+
+
+def read_every_parameter(names: Mapping[str, Any]) -> tuple[PlanParameters, dict[str, Any]]:
+    """What a whole campaign is given at once: the parameters of ``00_plan``, and those that each of its slices gets.
+
+    Args:
+        names: parameters of ``00_plan`` and of the notebooks of a slice; ``table`` is short for ``tables`` with one.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    given = {name: value for name, value in names.items() if value is not None}
+    table = given.pop("table", None)
+    if table is not None:
+        if "tables" in given:
+            raise ParameterError("Both table and tables were given.", "Give one of them.")
+        given["tables"] = table
+    of_slices = [name for name in Parameters.model_fields if name not in _BY_HAND | {"table"}]
+    known = {**dict.fromkeys(PlanParameters.model_fields), **dict.fromkeys(of_slices)}
+    if unknown := sorted(set(given) - set(known)):
+        raise ParameterError(
+            f"A campaign has no parameter named {', '.join(unknown)}.",
+            f"Known parameters: table, {', '.join(known)}.",
+        )
+    if table is None and (lonely := [name for name in _OF_ONE_TABLE if name in given]):
+        raise ParameterError(f"{', '.join(lonely)} cannot be of several tables.", "Give table, too.")
+    plan = read_plan_parameters({name: given[name] for name in given if name in PlanParameters.model_fields})
+    slices = {name: given[name] for name in of_slices if name in given}
+    _check_kinds(slices, Parameters, _TEXTS)
+    _ = _validated(Parameters, slices | {"run_id": plan.run_id, "table": "any"}).how
+    return plan, slices
+
+
+def read_run_choice(dry_run: bool, max_rows: int | None) -> tuple[bool, int | None]:
+    """``dry_run`` and ``max_rows`` of a whole campaign, where the environment says something, too.
+
+    Raises:
+        ParameterError: a value is of the wrong kind or out of bounds.
+    """
+    given = {"dry_run": dry_run or None, "max_rows": max_rows}
+    values = {name: _setting(name, given, None) for name in given}
+    found = _validated(Parameters, {"run_id": "any", "table": "any", **values})
+    return found.dry_run, found.max_rows
+
+
 def read_parameters(names: Mapping[str, Any], tables: Path) -> tuple[Parameters, TableConfig, set[str]]:
     """Parameters and table file for the names that a notebook holds.
 

@@ -100,14 +100,47 @@ def draft(run: Path) -> Plan:
     return _parsed(run)
 
 
+def adopt(file: Path, outputs: Path) -> str:
+    """Puts a frozen plan file into the folder of the run that it names, if it does not lie there; the run's id.
+
+    Raises:
+        PlanError: it is not frozen, cannot be used, or the run has another plan.
+        RunFolderError: the folder cannot be written.
+    """
+    plan = _parsed_file(file)
+    run, seal = outputs / plan.run_id, file.with_name(f"{file.name}.sha256")
+    content = file.read_bytes()
+    if not seal.exists() or seal.read_text(encoding="utf-8").split()[:1] != [
+        hashlib.sha256(content).hexdigest()
+    ]:
+        raise PlanError(
+            f"{file} is not frozen, or was edited since: {seal.name} beside it does not hold its hash.",
+            f"Review it, then freeze it: ora2sf plan {plan.run_id} --freeze.",
+        )
+    if path_of(run).exists():
+        if path_of(run).read_bytes() != content:
+            raise PlanError(
+                f"Run {plan.run_id} has another plan than {file}.",
+                "Use the run's own, or plan under a new run_id.",
+            )
+        return plan.run_id
+    _put(path_of(run), content.decode())
+    freeze(run)
+    return plan.run_id
+
+
 def _parsed(run: Path) -> Plan:
     path = path_of(run)
-    try:
-        return Plan.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         raise PlanError(
             f"Run {run.name} has no plan: {path} does not exist.", f"Make one: ora2sf plan {run.name}."
-        ) from None
+        )
+    return _parsed_file(path)
+
+
+def _parsed_file(path: Path) -> Plan:
+    try:
+        return Plan.model_validate_json(path.read_bytes())
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"

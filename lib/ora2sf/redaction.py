@@ -10,7 +10,6 @@ from tokenize import TokenError, generate_tokens
 from typing import TYPE_CHECKING, Any
 
 from ora2sf.connections import known_secrets
-from ora2sf.errors import ConnectionFieldError
 
 if TYPE_CHECKING:
     import nbformat
@@ -134,8 +133,5 @@ def clean_error(error: BaseException) -> None:
 
 
 def redactor() -> Redactor:
-    """Knows every secret in reach; connections that cannot be read keep theirs, and are told of where they are used."""
-    try:
-        return Redactor(known_secrets())
-    except ConnectionFieldError:
-        return Redactor(set())
+    """Knows every secret in reach; of connections that cannot be read is told where they are used."""
+    return Redactor(known_secrets(strict=False))

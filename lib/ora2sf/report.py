@@ -12,6 +12,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     import pandas as pd
 
+from ora2sf.fields import digits
+
 Tone = Literal["plain", "good", "warning", "bad"]
 #: Seen on white and on black; the mark says the same to who does not see colours.
 _COLOURS: dict[Tone, str] = {"plain": "#7a8791", "good": "#2e8b57", "warning": "#c77700", "bad": "#d1432f"}
@@ -161,14 +163,17 @@ def _cell(value: object, widest: int = _WIDEST) -> str:
     if isinstance(value, list):
         return " ".join(map(_cell, value))
     if isinstance(value, Decimal):
-        digits = f"{value:f}"  # not normalize(): it rounds to 28 digits
-        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+        return digits(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return f"{value:,}"
     text = str(value).replace("\n", "⏎")
     return text if len(text) <= widest else text[: widest - 1] + "…"
+
+
+#: What scrapbook writes and looks for (scrapbook/encoders.py, scrapbook/scraps.py); importing it takes seconds of every kernel.
+SCRAP = "application/scrapbook.scrap.json+json"
 
 
 def glue(name: str, value: Mapping[str, Any]) -> None:
@@ -180,6 +185,8 @@ def glue(name: str, value: Mapping[str, Any]) -> None:
 
     if get_ipython() is None:
         return
-    import scrapbook  # takes seconds to import, and only the last cell needs it
+    from IPython.display import display
 
-    scrapbook.glue(name, dict(value))
+    scrap = {"name": name, "data": dict(value), "encoder": "json", "version": 1}
+    told = {"scrapbook": {"name": name, "data": True, "display": False}}
+    display({SCRAP: scrap}, metadata=told, raw=True)  # type: ignore[no-untyped-call]

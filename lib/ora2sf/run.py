@@ -83,6 +83,8 @@ from ora2sf.tables import TableConfig
 from ora2sf.windows import Portion
 
 _MOST_EXAMPLES = 20
+#: Seconds between two notes of how far the extraction is.
+_TELL = 2.0
 Kind = TypeVar("Kind", bound="Run")
 Way = Literal["collections", "jobs"]
 Step = Literal["01_extract", "02_upload", "03_reconcile", "04_retry", "90_rollback"]
@@ -470,6 +472,8 @@ class Run:
                 self._note("extracted")
                 self._log_extraction(done)
             batches = self.ledger.batches()
+            numbers = ("source_count", "rows_read", "rows_staged", "rows_rejected", "consistency")
+            glue("extraction", {n: getattr(done, n) for n in numbers} | {"batches": len(batches)})
             rows = [
                 {"rows": "in the source (COUNT)", "number": done.source_count},
                 {"rows": "read", "number": done.rows_read},
@@ -540,11 +544,18 @@ class Run:
     def _stage(self, portion: Portion, key: Mapping[str, Any]) -> Profiler:
         """Reads and stages a portion; returns what was seen of its rows."""
         profiler = self._profiler()
+        begun = told = time.monotonic()
         with progress(f"extract {self.config.table}", "rows") as bar, self._fresh_source():
 
             def read(rows: int) -> None:
+                nonlocal told
                 self.ledger.check_claim()  # a process that was taken over must not write over the other one's files
                 bar.update(rows)
+                if (moment := time.monotonic()) - told > _TELL:
+                    told = moment
+                    self._note(
+                        "started", rows=bar.done, rows_per_second=round(bar.done / (moment - begun), 1)
+                    )
 
             self._sample = extraction_step.extract(
                 self.config,
@@ -696,7 +707,11 @@ class Run:
                 bar.update,
             )
         found = [
-            *data_check.of_rejected(done.rows_read, done.rows_staged, self.ledger.counts("rejected")),
+            *(
+                ()
+                if self._rejected_by_window
+                else data_check.of_rejected(done.rows_read, done.rows_staged, self.ledger.counts("rejected"))
+            ),
             *data_check.of_values(data["fields"], self._target),
             *data_check.of_lookups(lookups, done.rows_staged),
         ]
@@ -714,6 +729,21 @@ class Run:
                 )
             )
         return found, lookups
+
+    @property
+    def _rejected_by_window(self) -> bool:
+        """Whether no row fits for the column by which the window was cut: so it is with days that cannot be read.
+
+        That is found in the source and says nothing against the table file, so the slice ends with its books.
+        """
+        done, window = self._extraction(), self.config.window
+        if self.portion.span is None or window is None or done.rows_staged or not done.rows_read:
+            return False
+        names = {spec.field for spec in self.config.fields if window.column in spec.source}
+        misfits = Counter[str]()
+        for field, _, rows in self.ledger.counts("misfit"):
+            misfits[field] += rows
+        return any(misfits[name] >= done.rows_read for name in names)
 
     def _repeated(self) -> list[str]:
         """Keys that stand in several slices of this table: which of their rows counted would be left to chance."""
@@ -793,7 +823,7 @@ class Run:
                     return Shown(f"Status record {self.external_ref}: left as it is, the upload has begun.")
                 self._upsert_status("New", None)  # and no error of an earlier try
                 return Shown(f"Status record {self.external_ref}: New.", tone="good")
-            if done.rows_rejected:
+            if done.rows_rejected and not self._rejected_by_window:
                 self._upsert_status("Failed", f"All {done.rows_rejected} rows were rejected before upload.")
                 return Shown(
                     f"Status record {self.external_ref}: Failed, because every row was rejected.", tone="bad"
@@ -843,6 +873,14 @@ class Run:
             rows,
         )
 
+    def _glue_results(self) -> None:
+        """Records rows by result, over all attempts."""
+        rows: Counter[str] = Counter()
+        for result in self.ledger.results():
+            rows[result.kind] += result.rows
+            rows["created"] += result.created
+        glue("upload", {"jobs": sum(bool(one.job_id) for one in self.ledger.attempts()), **rows})
+
     def upload(self) -> Shown:
         """Sends, follows and collects what :meth:`plan_upload` shows, and sends again what may pass.
 
@@ -856,6 +894,7 @@ class Run:
             if not todo and not rounds.due(self.ledger, self._rounds):
                 self._note("uploaded", rows=0)
                 self._log("upload_finished", jobs=0, rows=0)
+                self._glue_results()
                 return Shown(self._nothing_to_send(bool(plans)), tone="warning")
             self._refuse_what_cannot_work()
             if self.ledger.setting("target_before") is None:
@@ -870,6 +909,7 @@ class Run:
             rows = sum(one.batch.rows for one in todo)
             self._note("uploaded", rows=rows, seconds=round(seconds, 3))
             self._log("upload_finished", jobs=len(ends), **_pace(rows, seconds), rows=rows)
+            self._glue_results()
             return Shown(
                 f"{rows:,} rows in {len(ends)} job(s) settled in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)."
                 + self._rounds_said(),
@@ -1175,6 +1215,8 @@ class Run:
             self._refuse_older_looks()
             books, found = self._balance or self._books(), self._compared
             verdict = _verdict(books, found, self._contradiction())
+            if verdict == "all rejected" and self._rejected_by_window:
+                verdict = "complete with exceptions"
             if self._whole is not None:
                 verdict = _OF_A_TRIAL.get(verdict, verdict)
             glue("balance", _numbers(books) | {"verdict": verdict, "whole": self._whole})

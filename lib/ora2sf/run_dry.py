@@ -29,10 +29,10 @@ class DryRun(Run):
             self.ledger.record("dry_run", "yes")  # until 01 is run for good, which makes the status record
 
     def _upsert_status(self, status: Status, errors: str | None) -> None:
-        self._log(_STATE, status=status, errors=errors)
+        self._log("status_record_spared", record=self.external_ref, status=status)
 
     def _update_status(self, status: Status, errors: str | None = "") -> None:
-        self._log(_STATE, status=status, errors=errors)
+        self._log("status_record_spared", record=self.external_ref, status=status)
 
     def announce(self) -> Shown:
         """Says that no status record is written."""
@@ -58,6 +58,7 @@ class DryRun(Run):
                 "bytes": sum(batch.bytes for batch in todo),
             }
             self._note(_STATE, would_send=numbers)
+            self._log("dry_run_counted", **numbers)
             rows = [
                 {"would be sent": name.replace("_", " "), "number": number}
                 for name, number in numbers.items()

@@ -21,6 +21,8 @@ from ora2sf_demo.servers import servers
 
 TABLE = "product_price"
 STATE, PRODUCTS = ROOT / ".demo", 100_000
+#: The sales lines are cut into about so many windows, other large tables into fewer.
+WINDOWS = 5
 
 
 def main() -> int:
@@ -48,15 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows",
         type=_at_least_one,
-        help="sales lines in the source (default: no sales history; tables, with: 20000)",
+        help="sales lines in the source (default: no sales history; all, with: 20000)",
     )
     parser.set_defaults(lines=0)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     run = actions.add_parser("run", help="run the three notebooks with papermill and print the balance")
     run.set_defaults(action=_run)
-    tables = actions.add_parser("tables", help="run them for every table file, and print a line for each")
-    tables.set_defaults(action=_tables, lines=20_000)
-    for action in (run, tables):
+    whole = actions.add_parser(
+        "all", help="run every table file as one campaign, and print a line for each slice"
+    )
+    whole.set_defaults(action=_all, lines=20_000)
+    for action in (run, whole):
         action.add_argument("--run-id", type=_run_id, help="a new one by default; an earlier one resumes")
         action.add_argument("--outputs", default="outputs", help="folder of runs (default: outputs)")
     serve = actions.add_parser("serve", help="keep the servers up until Ctrl-C")
@@ -86,12 +90,13 @@ def _serve(_: argparse.Namespace) -> int:
     return 0
 
 
-def _tables(arguments: argparse.Namespace) -> int:
-    from ora2sf_demo.campaign import run_all  # these two bring the library, which the others do without
-    from ora2sf_demo.order import in_order
+def _all(arguments: argparse.Namespace) -> int:
+    from ora2sf_demo.campaign import run_all  # it brings the library, which the others do without
 
-    run_id = arguments.run_id or f"tables_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
-    return run_all(run_id, arguments.outputs, in_order(ROOT / "tables"), _given(arguments))
+    run_id = arguments.run_id or f"all_{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
+    slice_rows = max(1, (arguments.rows or arguments.lines) // WINDOWS)
+    resume = again("demo-all", run_id, arguments.outputs, _given(arguments))
+    return run_all(run_id, arguments.outputs, slice_rows, resume)
 
 
 def _run(arguments: argparse.Namespace) -> int:

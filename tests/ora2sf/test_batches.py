@@ -104,6 +104,39 @@ def test_only_whole_files_have_the_name_of_a_batch(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t_00001.csv.gz", "t_00002.csv.gz"]
 
 
+def write_ahead(
+    folder: Path, rows: pl.DataFrame, batch_size: int, max_bytes: int = 10**8, piece: int = 20_000
+) -> list[Batch]:
+    writer = BatchWriter(folder, "t", ("Key__c", "V__c"), "Key__c", batch_size, max_bytes)
+    for part, lines in [(part, writer.lines(part)) for part in rows.iter_slices(piece)]:
+        writer.add(part, lines)
+    return writer.finish()
+
+
+@pytest.mark.parametrize("batch_size", [40_000, 12_500, 7_777, 300])
+@pytest.mark.parametrize("piece", [20_000, 9_001])
+def test_lines_that_were_made_ahead_give_the_same_files(tmp_path, batch_size, piece):
+    rows = numbered(50_001)
+    wanted = write(tmp_path, rows, batch_size, piece=piece)
+    assert write_ahead(tmp_path, rows, batch_size, piece=piece) == wanted
+
+
+def test_lines_that_were_made_ahead_keep_to_the_limit_of_bytes(tmp_path):
+    rows = numbered(50_001)
+    batches = write_ahead(tmp_path, rows, 20_000, max_bytes=123_456)
+    assert max(batch.bytes for batch in batches) <= 123_456
+    assert pl.concat([read_batch(tmp_path / batch.file) for batch in batches]).equals(rows)
+
+
+def test_lines_that_were_made_ahead_are_not_made_again(tmp_path, monkeypatch):
+    writer = BatchWriter(tmp_path, "t", ("Key__c", "V__c"), "Key__c", 10_000)
+    parts = [(part, writer.lines(part)) for part in numbered(30_000).iter_slices(20_000)]
+    monkeypatch.delattr("ora2sf.batches.encode")
+    for part, lines in parts:
+        writer.add(part, lines)
+    assert [batch.rows for batch in writer.finish()] == [10_000, 10_000, 10_000]
+
+
 @settings(deadline=None, max_examples=60)
 @given(widths=st.lists(st.integers(0, 300), min_size=1, max_size=60), limit=st.integers(400, 2000))
 def test_no_batch_passes_the_limit_of_bytes_and_no_row_is_lost(tmp_path_factory, widths, limit):

@@ -478,6 +478,24 @@ def test_a_local_time_becomes_the_instant_in_utc(zone, values):
     assert done.changed[("V__c", "cut to milliseconds")] == fine
 
 
+@pytest.mark.parametrize(
+    ("zone", "changed"),
+    [
+        ("Asia/Bangkok", dt.datetime(1920, 4, 1)),
+        ("Asia/Kolkata", dt.datetime(1945, 10, 15)),
+        ("Asia/Singapore", dt.datetime(1982, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("first", range(-72, 96, 12))
+def test_clocks_that_were_changed_long_ago_are_known_before_and_after_it(zone, changed, first):
+    values = [changed + dt.timedelta(hours=hour, milliseconds=7) for hour in range(first, 97)]
+    done = convert({"type": "datetime"}, values, pl.Datetime("us"), source_time_zone=zone)
+    wanted = [in_utc(value, zone) for value in values]
+    assert [text if what == "staged" else None for what, text in outcome(done, len(values))] == [
+        utc and milliseconds(utc) for utc in wanted
+    ]
+
+
 def test_of_two_instants_with_one_local_time_the_earlier_counts():
     spec = {"type": "datetime"}
     twice = only(spec, dt.datetime(2025, 10, 26, 2, 30), pl.Datetime("us"), source_time_zone="Europe/Berlin")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import json
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,6 +152,15 @@ def closed_port() -> int:
     return port
 
 
+def left_behind() -> None:
+    """Waits for what the doctor did not wait for; a driver that was refused leaves its socket to the collector."""
+    for thread in threading.enumerate():
+        if thread.name == "doctor":
+            thread.join(10)
+            assert not thread.is_alive()
+    gc.collect()
+
+
 # everything is well
 
 
@@ -242,16 +253,19 @@ def test_a_listener_that_says_nothing_does_not_hang_the_doctor(
     monkeypatch.setattr(findings, "PATIENCE", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         report = doctor(oracle_tms={"port": silent.getsockname()[1]})
+    left_behind()
     assert report["oracle_tms", "sign-in"].text == "no answer in 1 seconds"
     assert report["salesforce_api", "sign-in"].state == "ok"
 
 
+@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_is_asked_after_a_question_without_an_answer_is_not_checked(
     doctor: Doctor, oracle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(findings, "PATIENCE", 1.0)
-    oracle.faults.add("slow-3", at="execute", sql="CHARACTERSET")
+    oracle.faults.add("slow-2", at="execute", sql="CHARACTERSET")
     report = doctor()
+    left_behind()
     assert report["oracle_tms", "characters"].text == "no answer in 1 seconds"
     assert report["oracle_tms", "clock"].text == "because the database did not answer the question before"
     assert report["salesforce_api", "Bulk API"].state == "ok"
@@ -483,9 +497,37 @@ def test_an_extra_that_nobody_reads_is_told_with_the_nearest_one(doctor: Doctor)
     assert found.text == "extras that are not read: walet_location (did you mean wallet_location?)"
 
 
+def test_an_extra_that_cannot_be_read_stops_only_its_own_side(doctor: Doctor) -> None:
+    report = doctor(
+        oracle_tms={"extra": {"thick_mode": "perhaps"}}, salesforce_api={"extra": {"proxy": "nowhere"}}
+    )
+    assert "neither true nor false" in report["oracle_tms", "address"].text
+    assert "not the address of a proxy" in report["salesforce_api", "proxy"].text
+    assert report["oracle_tms", "sign-in"].state == report["salesforce_api", "sign-in"].state == "not checked"
+    assert report["tables", "parts"].state == "not checked"
+
+
+def test_a_home_that_is_not_there_is_told(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORA2SF_HOME", str(tmp_path / "gone"))
+    assert "is no folder" in doctor()["here", "disk"].text
+
+
 def test_a_value_that_init_left_open_is_a_problem_before_anything_is_sent(doctor: Doctor) -> None:
-    found = doctor(salesforce_api={"login": "CHANGE-ME"})["salesforce_api", "connection"]
-    assert "login of connection 'salesforce_api' still says CHANGE-ME" in found.text
+    found = doctor(salesforce_api={"login": "CHANGE-ME", "password": "CHANGE-ME"})[
+        "salesforce_api", "connection"
+    ]
+    assert found.text.endswith("is as `ora2sf init` wrote it: login, password are still to come.")
+
+
+def test_a_project_without_a_table_file_is_told_how_one_is_drafted(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORA2SF_HOME", str(tmp_path))
+    found = doctor()["here", "table files"]
+    assert found.state == "problem"
+    assert "ora2sf tables new" in found.fix
 
 
 def test_a_disk_without_room_and_packages_of_other_versions_are_told(

@@ -29,7 +29,7 @@ def examine(
     Args:
         tables: names of the table files to look at; all of the project by default.
     """
-    clean = _redactor()
+    clean = Redactor(known_secrets(strict=False))  # why a file cannot be read is told below
     listed: list[Check] = []
 
     def note(check: Check) -> None:
@@ -45,17 +45,13 @@ def examine(
     return listed
 
 
-def _redactor() -> Redactor:
-    try:
-        return Redactor(known_secrets())
-    except Ora2sfError:  # no connection can be read: nobody knows a secret; the reason is told below
-        return Redactor(set())
-
-
 def _tables(checks: Checklist, names: Sequence[str]) -> list[TableConfig]:
     """The table files that can be read, and a line that says which cannot."""
-    catalog = checks.attempt("table files", lambda: read_catalog(project_root() / "tables"))
-    if catalog is None:
+    try:
+        catalog = read_catalog(project_root() / "tables")
+    except Ora2sfError as error:
+        draft = "`ora2sf tables new OWNER.TABLE --object X -o tables/NAME.toml` drafts one."
+        checks.problem("table files", error.what, draft)
         return []
     _of_catalog(checks, catalog, names)
     return [config for config in catalog.in_order() if not names or config.table in names]

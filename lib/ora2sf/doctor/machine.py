@@ -81,6 +81,9 @@ def _locked(lock: Path) -> Iterator[tuple[str, str]]:
 
 
 def _disk(checks: Checklist, name: str, folder: Path, fix: str) -> None:
+    if not folder.is_dir():
+        checks.problem(name, f"{folder} is no folder", "Correct ORA2SF_HOME, or go to the project's folder.")
+        return
     free = shutil.disk_usage(folder).free
     said = f"{free / _GIB:.1f} GB free in {folder}"
     if not os.access(folder, os.W_OK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import threading
 from collections.abc import Callable, Collection, Sequence
 
 from ora2sf.connections import ORACLE_EXTRAS, PLACEHOLDER, Connection, get_connection
@@ -15,7 +16,7 @@ from ora2sf.tables import TableConfig
 
 #: Table → its columns in Oracle; None where they could not be read.
 Columns = dict[str, dict[str, SourceColumn] | None]
-_UTC = "SELECT TO_CHAR(SYS_EXTRACT_UTC(SYSTIMESTAMP), 'YYYY-MM-DD HH24:MI:SS'), TO_CHAR(SYSTIMESTAMP, 'TZR') FROM DUAL"
+_UTC = "SELECT TO_CHAR(SYS_EXTRACT_UTC(SYSTIMESTAMP), 'YYYY-MM-DD HH24:MI:SS'), TO_CHAR(SYSTIMESTAMP, 'TZH:TZM') FROM DUAL"
 _CHARSET = "SELECT VALUE FROM NLS_DATABASE_PARAMETERS WHERE PARAMETER = 'NLS_CHARACTERSET'"
 _UNDO = "SELECT VALUE FROM V$PARAMETER WHERE NAME = 'undo_retention'"
 _DICTIONARY = (
@@ -35,7 +36,11 @@ def look_at_source(checks: Checklist, conn_id: str, configs: Sequence[TableConfi
         for name in ("name", "port", *_STEPS):
             checks.skipped(name, "the connection cannot be used")
         return {}
-    reached = _way(checks, connection)
+    try:
+        reached = _way(checks, connection)
+    except Ora2sfError as error:
+        checks.failed("address", error)
+        reached = False
     if reached is False:
         for name in _STEPS:
             checks.skipped(name, "the database cannot be reached")
@@ -52,14 +57,7 @@ def usable(checks: Checklist, conn_id: str, extras: Collection[str]) -> Connecti
     """The connection, if it is complete; extras that nobody reads are told."""
     try:
         connection = get_connection(conn_id)
-        for field, meaning in (
-            ("host", "its address"),
-            ("login", "who signs in"),
-            ("password", "the secret"),
-        ):
-            if field != "host" or not connection.text("dsn"):
-                value = connection.need(field, meaning)
-                _filled_in(connection, field, value)
+        _complete(connection)
     except Ora2sfError as error:
         checks.failed("connection", error)
         return None
@@ -74,11 +72,18 @@ def usable(checks: Checklist, conn_id: str, extras: Collection[str]) -> Connecti
     return connection
 
 
-def _filled_in(connection: Connection, field: str, value: str) -> None:
-    if PLACEHOLDER in value:
+def _complete(connection: Connection) -> None:
+    """Raises ConnectionFieldError for a field that is missing, or that `ora2sf init` left open."""
+    needed = {"host": "its address", "login": "who signs in", "password": "the secret"}
+    if connection.text("dsn"):
+        del needed["host"]
+    values = {field: connection.need(field, meaning) for field, meaning in needed.items()}
+    if left := [
+        field for field, value in (values | {"schema": connection.schema_}).items() if PLACEHOLDER in value
+    ]:
         raise ConnectionFieldError(
-            f"{field} of connection '{connection.conn_id}' still says {PLACEHOLDER}.",
-            "Write the real value into connections.toml.",
+            f"Connection '{connection.conn_id}' is as `ora2sf init` wrote it: {', '.join(left)} are still to come.",
+            "Write the real values into connections.toml.",
         )
 
 
@@ -139,8 +144,10 @@ class _Session:
             except (Ora2sfError, NoAnswerInTime) as error:
                 silent = isinstance(error, NoAnswerInTime)
                 self._checks.failed(name, error)
-        if not silent:  # a session that waits for an answer cannot be closed either
-            self._source.close()
+        closing = threading.Thread(target=self._source.close, daemon=True, name="doctor")
+        closing.start()  # of a session that waits for an answer it has to wait, too: nobody does for it
+        if not silent:
+            closing.join()
         return self._columns
 
     def _characters(self) -> None:

@@ -16,6 +16,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from ora2sf.connections import Connection, get_connection
 from ora2sf.errors import AuthenticationError, ConnectionFieldError, TargetUnavailable
+from ora2sf.redaction import redactor
 
 _TIMEOUT = (10.0, 60.0)
 _SHOWN = 200
@@ -45,6 +46,15 @@ class TryAgain(TargetUnavailable):
         self.pause = pause
 
 
+class _Answer(dict[str, object]):
+    """What a sign-in is answered; it may hold a token, or echo the secret, so it never shows."""
+
+    def __repr__(self) -> str:
+        return f"answer with {', '.join(sorted(self)) or 'nothing'}"
+
+    __str__ = __repr__
+
+
 class Token(dict[str, str]):
     """``access_token``, ``instance_url`` and ``token_type``; the token itself never shows."""
 
@@ -66,28 +76,33 @@ def get_salesforce_token(conn_id: str = "salesforce_api") -> Token:
     """
     connection = get_connection(conn_id)
     url = connection.base_url()
-    client_id = connection.need("login", "the consumer key of the External Client App")
-    secret = connection.need("password", "the consumer secret of the External Client App")
-    form = {"grant_type": "client_credentials"}
-    auth: AuthBase = AsSent()
-    if connection.extra.get("auth") == "basic":
-        auth = HTTPBasicAuth(client_id.encode(), secret.encode())
-    else:
-        form |= {"client_id": client_id, "client_secret": secret}
-    way = surroundings(connection)
     try:
-        answer = requests.post(
-            f"{url}/services/oauth2/token",
-            data=form,
-            auth=auth,
-            timeout=_TIMEOUT,
-            allow_redirects=False,
-            proxies=way.proxies,
-            verify=way.verify,
-        )
-    except requests.RequestException as error:
+        answer = _asked(connection, url)
+    except requests.RequestException as error:  # raised here: a traceback may show what a frame holds
         raise no_answer(error, f"Salesforce ({conn_id}, {url})") from None
     return _read(answer, connection, url)
+
+
+def _asked(connection: Connection, url: str) -> requests.Response:
+    client_id = connection.need("login", "the consumer key of the External Client App")
+    connection.need("password", "the consumer secret of the External Client App")
+    way = surroundings(connection)
+    return requests.post(
+        f"{url}/services/oauth2/token",
+        **_credentials(connection, client_id),
+        timeout=_TIMEOUT,
+        allow_redirects=False,
+        proxies=way.proxies,
+        verify=way.verify,
+    )
+
+
+def _credentials(connection: Connection, client_id: str) -> dict[str, Any]:
+    form = {"grant_type": "client_credentials"}
+    secret = connection.need("password", "the consumer secret of the External Client App")
+    if connection.extra.get("auth") == "basic":
+        return {"data": form, "auth": HTTPBasicAuth(client_id.encode(), secret.encode())}
+    return {"data": form | {"client_id": client_id, "client_secret": secret}, "auth": AsSent()}
 
 
 class Surroundings(NamedTuple):
@@ -100,6 +115,9 @@ class Surroundings(NamedTuple):
 
     proxies: dict[str, Any]
     verify: bool | str
+
+    def __repr__(self) -> str:  # the address of a proxy may hold a password
+        return f"Surroundings(verify={self.verify!r})"
 
 
 def surroundings(connection: Connection) -> Surroundings:
@@ -168,7 +186,7 @@ def _read(answer: requests.Response, connection: Connection, url: str) -> Token:
         body = answer.json()
     except ValueError:
         body = {}
-    body = body if isinstance(body, dict) else {}
+    body = _Answer(body if isinstance(body, dict) else {})
     if answer.status_code in {400, 401, 403} and (body.get("error") or answer.status_code == 401):
         raise _refusal(body, answer.status_code, connection, url)
     if answer.status_code >= 500 or answer.status_code in {420, 429}:
@@ -183,8 +201,9 @@ def _read(answer: requests.Response, connection: Connection, url: str) -> Token:
             f"{url} answers {answer.status_code} without {', '.join(missing) or 'a token'}: this is no Salesforce host.",
             f"Correct host of the connection '{connection.conn_id}'.",
         )
-    _same_site(body["instance_url"], connection)
-    return Token({name: body[name] for name in ("access_token", "instance_url", "token_type")})
+    token = Token({name: str(body[name]) for name in ("access_token", "instance_url", "token_type")})
+    _same_site(token["instance_url"], connection)
+    return token
 
 
 def _same_site(instance_url: str, connection: Connection) -> None:
@@ -197,7 +216,7 @@ def _same_site(instance_url: str, connection: Connection) -> None:
         )
 
 
-def _refusal(body: dict[str, object], status: int, connection: Connection, url: str) -> AuthenticationError:
+def _refusal(body: _Answer, status: int, connection: Connection, url: str) -> AuthenticationError:
     error, description = str(body.get("error", "")), str(body.get("error_description", ""))
     meaning, step = "the credentials are refused", "Check consumer key, secret and the policies of the app."
     for code, part, found_meaning, found_step in _ADVICE:
@@ -206,7 +225,8 @@ def _refusal(body: dict[str, object], status: int, connection: Connection, url: 
             break
     said = ": ".join(filter(None, (error, description))) or "no reason given"
     secret = connection.password.get_secret_value()
-    said = " ".join(said.replace(secret, "***").split())[:_SHOWN]  # whoever answers may echo what was sent
+    # whoever answers may echo what was sent
+    said = " ".join(redactor().clean(said.replace(secret, "***")).split())[:_SHOWN]
     return AuthenticationError(
         f"Salesforce ({connection.conn_id}, {url}) refuses the sign-in: {meaning} ({status}, {said}).", step
     )

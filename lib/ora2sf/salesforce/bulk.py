@@ -36,7 +36,7 @@ from ora2sf.errors import (
 )
 from ora2sf.ledger import KINDS, Kind
 from ora2sf.salesforce.auth import TryAgain
-from ora2sf.salesforce.rest import API_VERSION, SalesforceClient
+from ora2sf.salesforce.rest import API_VERSION, SalesforceClient, job_id_in
 
 JobState = Literal["Open", "UploadComplete", "InProgress", "JobComplete", "Failed", "Aborted"]
 ENDED = frozenset({"JobComplete", "Failed", "Aborted"})
@@ -195,7 +195,7 @@ class SalesforceBulkLoader:
         if self.operation == "upsert":
             job["externalIdFieldName"] = self.external_id_field
         # a repeated create can leave an empty Open job behind, which commits nothing and ends after 24 hours
-        return str(self._client.parsed(self._client.send("POST", "/jobs/ingest", json=job))["id"])
+        return job_id_in(self._client.parsed(self._client.send("POST", "/jobs/ingest", json=job)))
 
     def upload_data(
         self, job_id: str, file: Path, size: int | None = None, *, sha256: str | None = None
@@ -524,7 +524,7 @@ def _plain(answer: requests.Response) -> Iterator[bytes]:
 
 def _end(info: dict[str, Any]) -> JobEnd:
     return JobEnd(
-        job_id=info["id"],
+        job_id=job_id_in(info),
         state=info["state"],
         processed=int(info.get("numberRecordsProcessed") or 0),
         failed=int(info.get("numberRecordsFailed") or 0),

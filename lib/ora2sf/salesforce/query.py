@@ -25,7 +25,7 @@ from isal import igzip
 
 from ora2sf.errors import JobTimeout, NotFoundError, RunFolderError, TargetError
 from ora2sf.salesforce.auth import TryAgain
-from ora2sf.salesforce.rest import SalesforceClient
+from ora2sf.salesforce.rest import SalesforceClient, job_id_in
 
 _RUNNING = frozenset({"UploadComplete", "InProgress"})
 _FIRST_LOOK, _SLOWER = 0.1, 1.5
@@ -162,7 +162,7 @@ class BulkQuery:
         # a repeated create can leave a job behind that nobody reads; it is gone after seven days
         answer = self._client.send("POST", "/jobs/query", json={"operation": "query", "query": soql})
         job = self._client.parsed(answer)
-        note = _Note(soql, occasion, str(job["id"]), str(job.get("createdDate", "")), done=False, pages={})
+        note = _Note(soql, occasion, job_id_in(job), str(job.get("createdDate", "")), done=False, pages={})
         self._write(note)
         return note
 

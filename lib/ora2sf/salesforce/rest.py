@@ -44,6 +44,7 @@ _ADVICE = {
     "INVALID_SESSION_ID": "Sign-in works but the call is refused: check the run-as user's session policies and API access.",
     "INVALID_AUTH_HEADER": "Sign-in works but the call is refused: check the app's token settings and the run-as user's API access.",
 }
+_ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 _NO_ADVICE = "Look the code up in the REST API Developer Guide, correct, and run again."
 _SEVERAL = "The external id names more than one record: merge them, or make the field unique."
 _MOVED = "The org's address has moved: correct host of the connection, then run again."
@@ -214,7 +215,15 @@ class SalesforceClient:
                 raise self._error(answer, method, path)
         return answer
 
-    def _exchange(
+    def _exchange(self, token: Token, method: str, path: str, **request: Any) -> requests.Response:
+        try:
+            return self._sent(token, method, path, **request)
+        except (
+            requests.RequestException
+        ) as error:  # raised here: a traceback may show the headers that a frame holds
+            raise _no_answer(error, method, path, token["instance_url"]) from None
+
+    def _sent(
         self,
         token: Token,
         method: str,
@@ -232,26 +241,23 @@ class SalesforceClient:
         data = body() if body else None
         with self._usage_lock:
             self.calls += 1
-        with _no_leak(method, path, token["instance_url"]):
-            try:
-                # to the adapter itself: a session's cookies, redirects (a PUT would become a GET) and hooks are not
-                # wanted, and cost more than the call; a body with read and a length is streamed
-                prepared = requests.PreparedRequest()
-                prepared.prepare(
-                    method, url, headers=headers, data=data, json=json, params=params, auth=AsSent()
-                )
-                answer = self._session.get_adapter(url).send(
-                    prepared,
-                    stream=stream,
-                    timeout=self._timeout,
-                    **self._surroundings(token["instance_url"]),
-                )
-                if not stream:
-                    _ = answer.content  # read now: the connection is free for the next call
-                return answer
-            finally:
-                if data is not None:
-                    data.close()
+        try:
+            # to the adapter itself: a session's cookies, redirects (a PUT would become a GET) and hooks are not
+            # wanted, and cost more than the call; a body with read and a length is streamed
+            prepared = requests.PreparedRequest()
+            prepared.prepare(method, url, headers=headers, data=data, json=json, params=params, auth=AsSent())
+            answer = self._session.get_adapter(url).send(
+                prepared,
+                stream=stream,
+                timeout=self._timeout,
+                **self._surroundings(token["instance_url"]),
+            )
+            if not stream:
+                _ = answer.content  # read now: the connection is free for the next call
+            return answer
+        finally:
+            if data is not None:
+                data.close()
 
     def _surroundings(self, url: str) -> dict[str, Any]:
         """Proxy and certificates that connection and environment name, read once: to read them before each call costs more than the call."""
@@ -366,6 +372,21 @@ class SalesforceClient:
             page = self.read(page["nextRecordsUrl"], exact=True)
 
 
+def job_id_in(answer: Mapping[str, Any]) -> str:
+    """The Id of a job that Salesforce answers; files are named after it, so nothing else may come through.
+
+    Raises:
+        TargetError: it is no Id.
+    """
+    found = str(answer.get("id", ""))
+    if not _ID.fullmatch(found):
+        raise TargetError(
+            f"Salesforce answers with a job whose Id is none: {found[:40]!r}.",
+            "Something between here and Salesforce answers in its place: check the proxy.",
+        )
+    return found
+
+
 def soql_text(value: str) -> str:
     """A text as SOQL writes it (SOQL guide: Quoted String Escape Sequences)."""
     for plain, written in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
@@ -408,10 +429,14 @@ def _no_leak(method: str, path: str, host: str) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
-        raise TryAgain(
-            f"No answer from {host} to {method} {path.split('?', maxsplit=1)[0]}: {type(error).__name__}.",
-            "Check the network, then run again with the same run_id: it goes on where it stopped.",
-        ) from None
+        raise _no_answer(error, method, path, host) from None
+
+
+def _no_answer(error: requests.RequestException, method: str, path: str, host: str) -> TryAgain:
+    return TryAgain(
+        f"No answer from {host} to {method} {path.split('?', maxsplit=1)[0]}: {type(error).__name__}.",
+        "Check the network, then run again with the same run_id: it goes on where it stopped.",
+    )
 
 
 def _error_body(answer: requests.Response) -> tuple[str, str]:
