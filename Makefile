@@ -99,7 +99,7 @@ bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforc
 	@$(BENCH)/upload.py $(KEPT)
 
 audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
-	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
+	@$(BIN)/python tests/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .
