@@ -90,7 +90,7 @@ class Campaign:
         """Runs it to its end."""
         with self.begin() as process:
             try:
-                return process.wait(timeout=240)
+                return process.wait(timeout=900 if KERNELS else 240)
             except subprocess.TimeoutExpired:
                 process.kill()
                 pytest.fail(f"it did not come to an end: {self.said.read_text()}")
@@ -118,7 +118,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.timeout(900 if KERNELS else 300)
+@pytest.mark.timeout(1800 if KERNELS else 300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_campaign_that_is_killed_three_times_ends_proven_with_every_record_once(
     place: Place, tmp_path: Path, seed: int

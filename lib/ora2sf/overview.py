@@ -140,7 +140,7 @@ def _look(
     noted, report = _read(folder / "status.json"), _read(folder / JSON)
     stands = _standing(folder, name)
     if name in begun and stands.state != "at work":  # between two notebooks nobody holds it
-        stands = replace(stands, state="at work", step=stands.step or begun[name], exit=Exit.AT_WORK, detail="a notebook starts")  # fmt: skip
+        stands = replace(stands, state="at work", step=max(stands.step, begun[name]), exit=Exit.AT_WORK, detail="a notebook starts")  # fmt: skip
     books = _Books(planned=planned.rows if planned else None)
     with suppress(RunFolderError), looked_at(folder / "ledger.sqlite") as ledger:
         books.read(ledger, now() if stands.exit == Exit.AT_WORK else None)
