@@ -18,7 +18,7 @@ LAB_OPTIONS ?= --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-ro
 LAB ?= lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-all demo-tables simulate servers lab test test-airflow test-campaign test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
+.PHONY: help demo demo-all demo-tables simulate servers lab test test-airflow test-campaign test-docs test-lab test-crash test-clients test-drivers bench-convert bench-end-to-end bench-extract bench-fakeforce bench-fakeoracle bench-reconcile bench-upload screenshots lint format audit lock lock-airflow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ $(LAB)/%.ipynb: notebooks/%.ipynb
 
 test: $(VENV)/.test  ## all tests, side by side; JOBS=1 one after the other
 	@$(BIN)/python -m pytest -n $(or $(JOBS),auto --maxprocesses 8) --dist loadfile --no-loadscope-reorder
+
+test-docs: $(VENV)/.test  ## the commands of README and docs/, the long ones too
+	@LONG_DOCUMENTS=yes $(BIN)/python -m pytest tests/test_documents.py tests/test_readme.py -q
 
 test-lab: $(VENV)/.lab $(VENV)/.test .browser/.packages  ## every notebook in JupyterLab, run in headless Chromium; lasts some minutes
 	@$(BIN)/python -m pytest tests/lab -q
@@ -96,7 +99,7 @@ bench-upload: $(VENV)/.test  ## the upload against a bare loop, simple-salesforc
 	@$(BENCH)/upload.py $(KEPT)
 
 audit: $(AUDIT)/.ok  ## known vulnerabilities of the locked packages, by pip-audit in an environment of its own; asks PyPI or OSV
-	@$(BIN)/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
+	@$(BIN)/python tests/audit.py $(AUDIT)/bin/pip-audit requirements.lock $(wildcard dags/requirements.lock)
 
 lint: $(VENV)/.test  ## ruff, mypy, import contract, table files, notebooks without outputs
 	@$(BIN)/ruff check .

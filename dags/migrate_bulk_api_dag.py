@@ -157,8 +157,17 @@ def notebook(name: str) -> str:
     return str(ROOT / "notebooks" / f"{name}.ipynb")
 
 
-def phase_group(number: int, tables: list[str], plan: Any, before: tuple[Any, Any]) -> tuple[Any, Any, Any]:
-    """The slices of a phase; what the next phase waits for before it reads, and before it sends; and the last notebook."""
+def phase_group(
+    number: int, tables: list[str], plan: Any, read_before: list[Any], sent_before: list[Any]
+) -> tuple[Any, Any, Any]:
+    """The slices of a phase, each with its three notebooks.
+
+    Args:
+        read_before, sent_before: ends when the phase before was read, and was sent; empty for the first phase.
+
+    Returns:
+        The same of this phase, and its last notebook.
+    """
     was_read = EmptyOperator(task_id=f"phase_{number}_read", trigger_rule="none_failed")
     was_sent = EmptyOperator(task_id=f"phase_{number}_sent", trigger_rule="none_failed")
     last: list[NotebookOperator] = []
@@ -177,17 +186,15 @@ def phase_group(number: int, tables: list[str], plan: Any, before: tuple[Any, An
             task_id="reconcile", input_nb=notebook("03_reconcile"), parameters=one, pool=EXTRACTS,
             execution_timeout=dt.timedelta(hours=12), **SLICE,
         )  # fmt: skip
-        extract >> upload >> reconcile
-        extract.set_upstream([one for one in before[:1] if one])
-        upload.set_upstream([one for one in before[1:] if one])
+        extract >> upload >> reconcile >> was_sent
+        extract.set_upstream(read_before)
+        upload.set_upstream(sent_before)
         extract >> was_read
-        reconcile >> was_sent
         last.append(reconcile)
 
     phase.expand(one=slices.override(task_id=f"phase_{number}_slices")(plan.output, number))
-    for earlier, gate in zip(before, (was_read, was_sent), strict=True):
-        if earlier:
-            earlier >> gate
+    was_read.set_upstream(read_before)
+    was_sent.set_upstream(sent_before)
     return was_read, was_sent, last[0]
 
 
@@ -212,10 +219,11 @@ def migrate_bulk_api() -> None:
         trigger_rule="all_done", execution_timeout=dt.timedelta(hours=2), **NOTEBOOK,
     )  # fmt: skip
     plan >> report
-    gates: tuple[Any, Any] = (None, None)
+    read_before: list[Any] = []
+    sent_before: list[Any] = []
     for number, tables in phases().items():
-        *ends, last = phase_group(number, tables, plan, gates)
-        gates = (ends[0], ends[1])
+        was_read, was_sent, last = phase_group(number, tables, plan, read_before, sent_before)
+        read_before, sent_before = [was_read], [was_sent]
         last >> report
 
 

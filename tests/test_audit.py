@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,14 +9,7 @@ from typing import Any
 
 import pytest
 
-from world import ROOT
-
-spec = importlib.util.spec_from_file_location("audit", ROOT / "tools/audit.py")
-assert spec is not None
-assert spec.loader is not None
-audit = importlib.util.module_from_spec(spec)
-sys.modules["audit"] = audit
-spec.loader.exec_module(audit)
+import audit
 
 #: As pip-audit 2.10 writes them.
 GOOD = {"name": "six", "version": "1.17.0", "vulns": []}

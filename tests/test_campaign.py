@@ -26,6 +26,7 @@ from ora2sf.claim import this_process
 from ora2sf.cli import main
 from ora2sf.errors import Exit, LedgerError, Ora2sfError, ParameterError, PlanError, PreflightError
 from ora2sf.execution import Processes, run_campaign, stages
+from ora2sf.extract import _Stage
 from ora2sf.ledger import Ledger
 from ora2sf.live import Live
 from ora2sf.plan import Plan
@@ -129,6 +130,22 @@ def test_a_key_in_two_windows_stops_the_upload(place: Place) -> None:
         PreflightError, match=r"1 key\(s\) stand in several slices of sale, such as 0 in sale/"
     ):
         place.extract("sale/unreadable").check_data()
+
+
+def test_an_extraction_whose_last_rows_come_late_does_not_wait_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that compresses ends some time after the one that opened its file."""
+    finish = _Stage.finish
+
+    def late(stage: _Stage) -> Any:
+        threading.Event().wait(0.3)
+        return finish(stage)
+
+    monkeypatch.setattr(_Stage, "finish", late)
+    done = place.extract("sale", "late").ledger.extraction()
+    assert done
+    assert done.rows_staged == 60
 
 
 def refused(place: Place, name: str, run_id: str = "c") -> Ora2sfError:
@@ -482,6 +499,16 @@ def test_without_a_plan_the_command_makes_one_freezes_it_and_goes_on(
     plan = planfile.read(place.root / "out" / "n")
     assert plan
     assert [one.table for one in plan.tables] == ["shop"]
+
+
+def test_a_command_that_was_killed_while_it_froze_its_plan_makes_it_anew(
+    place: Place, nothing_runs: list[tuple[str, str, str]]
+) -> None:
+    (place.run("k") / "campaign").mkdir(parents=True)
+    (place.run("k") / "campaign/plan.json.sha256").write_text("0  plan.json\n")
+    assert ran("shop", "--run-id", "k") == Exit.FAILED
+    assert planfile.is_frozen(place.run("k"))
+    assert len(nothing_runs) == 1
 
 
 def test_a_phase_is_planned_with_the_whole_and_slices_are_as_large_as_was_said(

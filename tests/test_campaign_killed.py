@@ -127,7 +127,7 @@ def test_a_campaign_that_is_killed_three_times_ends_proven_with_every_record_onc
     campaign = Campaign(place, tmp_path / "said.txt")
     print(f"CAMPAIGN_SEED={seed}")
     for how in rng.sample(ENDS, 3):
-        campaign.killed(how, rng.randint(1, 60))
+        campaign.killed(how, rng.randint(1, 40))
         print(f"{how}, after {len(place.org.calls)} calls in all")
     assert campaign.finish() == Exit.COMPLETE, campaign.said.read_text()
     assert len(campaign.ended) == 3

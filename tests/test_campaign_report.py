@@ -18,7 +18,7 @@ import pytest
 
 from ora2sf import cli, notebooks, open_campaign, overview, planfile
 from ora2sf.campaign_model import CampaignReport, SliceLine
-from ora2sf.claim import this_process, written
+from ora2sf.claim import now, this_process, written
 from ora2sf.errors import Exit, RunFolderError
 from ora2sf.ledger import Ledger, looked_at
 from place import Place, new_place
@@ -125,6 +125,18 @@ def test_while_a_process_carries_the_campaign_out_waiting_is_being_at_work(run: 
     assert str(this_process().pid) in str(found.running)
     (run / "campaign/lock").write_text(json.dumps(vars(this_process()) | {"begun": "earlier"}))
     assert overview.look(run).running is None
+
+
+def test_between_two_notebooks_a_slice_is_at_work_too(run: Path) -> None:
+    at, names = now(), ("slice", "act", "event", "at")
+    said = [("shop", "send", "begun", at), ("shop", "send", "good", at), ("sale/unreadable", "send", "begun", at), ("sale/w002_20250102", "read", "begun", "2026-01-01T00:00:00+00:00")]  # fmt: skip
+    log = [json.dumps(dict(zip(names, one, strict=True))) for one in said]
+    (run / "campaign/log.jsonl").write_text("\n".join(log))
+    assert lines(run)["sale/unreadable"].group == "waiting"  # whoever began it is gone
+    (run / "campaign/lock").write_text(json.dumps(vars(this_process()) | {"since": at}))
+    found = lines(run)
+    assert (found["shop"].state, found["sale/unreadable"].state) == ("complete", "at work")
+    assert found["sale/w002_20250102"].group == "waiting"  # an earlier process began it
 
 
 def test_a_slice_that_is_being_sent_shows_how_far_it_is(run: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mending import BAD, GOOD, Mending, mending
 from ora2sf import cli, events, evidence
-from ora2sf.cleanup import clean_run
+from ora2sf.cleanup import after_campaign, clean_run
 from ora2sf.errors import Exit, LedgerError
 from ora2sf.ledger import Ledger
 
@@ -225,6 +225,17 @@ def test_a_removal_that_was_killed_looks_like_one_and_goes_on(
     (rest,) = clean_run(proven.folder, remove=True)
     assert rest.removed
     assert not list((proven.folder / "salesforce/data").iterdir())
+
+
+def test_a_campaign_ends_with_the_staged_data_of_its_proven_slices_removed(proven: Mending) -> None:
+    run = proven.folder.parent
+    (run / "child").mkdir()
+    Ledger(run / "child/ledger.sqlite").close()
+    said = after_campaign(run, ["item", "child", "not_begun"])
+    assert said.startswith("Staged data of 1 of 2 slice(s) was removed: ")
+    assert said.endswith("says why others keep theirs.")
+    assert not list((proven.folder / "salesforce/data").glob("*.csv.gz"))
+    assert after_campaign(run, ["not_begun"]) == "Staged data of 0 of 0 slice(s) was removed: 0.0 MB."
 
 
 def test_a_table_that_is_not_there_is_an_error(proven: Mending, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,17 @@ def clean_run(
     return [_removed(one) if remove and not one.refusal and one.files else one for one in found]
 
 
+def after_campaign(run: Path, tables: Sequence[str]) -> str:
+    """Removes the staged data of all proven slices of these tables; says what went and what stayed."""
+    begun: list[str] = []
+    with suppress(RunFolderError):  # no slice was begun
+        begun = [name for name in tables if any(_names(name, one) for one in slices(run))]
+    found = clean_run(run, begun, remove=True) if begun else []
+    gone = [one for one in found if one.removed]
+    said = f"Staged data of {len(gone)} of {len(found)} slice(s) was removed: {sum(one.bytes for one in gone) / 1e6:,.1f} MB."
+    return said if len(gone) == len(found) else f"{said} ora2sf cleanup {run} says why others keep theirs."
+
+
 def _chosen(there: dict[str, Path], tables: Sequence[str]) -> dict[str, Path]:
     unknown = [name for name in tables if not any(_names(name, one) for one in there)]
     if unknown:

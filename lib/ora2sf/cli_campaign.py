@@ -76,6 +76,7 @@ def _run_parser(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--run-id", metavar="X", help="names the campaign and its folder")
     parser.add_argument("--resume", action="store_true", help="insist that the campaign has begun")
     parser.add_argument("--dry-run", action="store_true", help="everything but what writes to Salesforce")
+    parser.add_argument("--cleanup", action="store_true", help="then remove staged data of proven slices")
     parser.add_argument("--max-rows", type=int, metavar="N", help="a trial: at most N rows of each slice")
     parser.add_argument(
         "--slice-rows", type=int, metavar="N", help="most rows of a slice, where a plan is made"
@@ -241,6 +242,10 @@ def _run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return Exit.INTERRUPTED
+    if options.cleanup:
+        from ora2sf.cleanup import after_campaign
+
+        print(after_campaign(run, chosen))
     return _ended(run, {name: stage for name, stage in stages.items() if name.split("/")[0] in chosen})
 
 
@@ -301,15 +306,14 @@ def _make_plan(options: argparse.Namespace, given: PlanParameters) -> None:
     print(f"Run {given.run_id} has no plan: it is made now, from live counts.", flush=True)
     for shown in (planning.counts(), needs(planning.plan), calendar(planning.plan)):
         print(shown, end="\n\n")
-    planning.save()
-    planfile.freeze(planning.run)
+    path = planfile.write_frozen(planning.run, planning.plan)
     planned = {one.table for one in planning.plan.tables}
     for table in planning.plan.tables:
         if absent := sorted(set(table.after) - planned):
             print(
                 f"{table.table} refers to what {', '.join(absent)} brings: that has to be in Salesforce already."
             )
-    print(f"Frozen: {planfile.path_of(planning.run)}. It is carried out now.", flush=True)
+    print(f"Frozen: {path}. It is carried out now.", flush=True)
 
 
 def _carry_out(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ora2sf.connections import FILE_NAME, FILE_VARIABLE, PLACEHOLDER, Connection, project_root
+from ora2sf.drafting import quoted
 from ora2sf.errors import ConnectionFieldError
 
 _HEAD = """\
@@ -182,7 +182,12 @@ def _answer(question: _Question, *, needed: bool = True) -> str:
     """A value that passes its check; asked again until it does."""
     prompt = f"{question.text}{f' [{question.default}]' if question.default else ''}: "
     while True:
-        text = (getpass(prompt) if question.secret else input(prompt)).strip() or question.default
+        try:
+            text = (getpass(prompt) if question.secret else input(prompt)).strip() or question.default
+        except EOFError:
+            raise ConnectionFieldError(
+                "The answers ended early; nothing was written.", "Run it again."
+            ) from None
         if not text and needed:
             print("  A value is needed.")
             continue
@@ -198,7 +203,7 @@ def _answer(question: _Question, *, needed: bool = True) -> str:
 def _filled(
     conn_ids: tuple[str, str], oracle: dict[str, str], salesforce: dict[str, str], network: dict[str, str]
 ) -> str:
-    names = [name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name) for name in conn_ids]
+    names = [name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name) for name in conn_ids]
     extras = dict(_extras(network))
     return "\n".join(
         (
@@ -210,17 +215,12 @@ def _filled(
 
 
 def _values(answers: dict[str, str]) -> dict[str, str]:
-    return {key: _toml(text or PLACEHOLDER) for key, text in answers.items()}
+    return {key: quoted(text or PLACEHOLDER) for key, text in answers.items()}
 
 
 def _extras(answers: dict[str, str]) -> Iterator[tuple[str, str]]:
     for key, text in answers.items():
-        yield key, f"{key} = {_toml(text)}" if text else f"# {key} = {_toml(_EXAMPLES[key])}"
-
-
-def _toml(text: str) -> str:
-    """A TOML basic string: JSON's escapes, and DEL (https://toml.io/en/v1.0.0#string)."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+        yield key, f"{key} = {quoted(text)}" if text else f"# {key} = {quoted(_EXAMPLES[key])}"
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

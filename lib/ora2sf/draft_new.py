@@ -27,6 +27,7 @@ from ora2sf.drafting import (
 from ora2sf.errors import PreflightError, TableFileError
 from ora2sf.fields import KeyField
 from ora2sf.matching import Match, match, nearest
+from ora2sf.oracle import SourceColumn
 from ora2sf.tables import DECIDE, TableConfig
 
 #: Fields that Salesforce fills itself, or that a table file does not load.
@@ -87,7 +88,9 @@ class _Drafting:
     ) -> None:
         self._table, self._describe, self._found, self._wished = table, describe, found, wished
         self._known, self._targets = known, targets
-        self._before: dict[str, int] = {}  # table file that has to be loaded before → its phase
+        self._before: dict[
+            str, TableConfig
+        ] = {}  # lookup field → the table file that has to be loaded before
 
     def made(self) -> Draft:
         _writable(self._found)
@@ -147,11 +150,11 @@ class _Drafting:
         """The columns of the key, and what to decide about them."""
         if self._wished.key:
             return [self._named(name) for name in self._wished.key], ""
-        for names in self._table.keys:
-            columns = [self._named(name) for name in names]
-            if all(one.read for one in columns):
-                empty = [one.name for one in columns if one.nullable]
-                return columns, f"unique, but may be empty: {', '.join(empty)}" if empty else ""
+        keys = [[self._named(name) for name in names] for names in self._table.keys]
+        readable = [columns for columns in keys if all(one.read for one in columns)]
+        for columns in sorted(readable, key=lambda one: any(column.nullable for column in one)):
+            empty = [one.name for one in columns if one.nullable]
+            return columns, f"unique, but may be empty: {', '.join(empty)}" if empty else ""
         return [], "no primary key and no unique index: the columns that make a row unique (--key)"
 
     def _named(self, name: str) -> Column:
@@ -189,7 +192,7 @@ class _Drafting:
                 continue
             columns, note = self._columns_like(config)
             if columns:
-                self._before[config.table] = config.phase
+                self._before[field["name"]] = config
                 about = f"as {config.table}.toml makes the key of {config.object}"
                 return Entry(about, tuple(self._lookup(field, columns, config.object, config.key, note)))
         return None
@@ -322,14 +325,23 @@ class _Drafting:
     def _checked(self, entries: list[Entry]) -> list[Entry]:
         """The entries that a run would take; the others as a comment that says why."""
         config = self._config(entries)
-        columns = {one.alias: replace(one.read, name=one.alias) for one in self._table.columns if one.read}
+        columns = {one.alias: _delivered(one) for one in self._table.columns}
         lines = preflight.check(config, columns, self._found, self._targets).lines
         wrong = {line.field: "; ".join(line.problems) for line in lines if line.problems}
+        key, *others = entries
+        if key.field in wrong and self._key_columns()[0]:
+            keys = (
+                one._replace(decide=wrong[key.field]) if one.name == "columns" else one for one in key.keys
+            )
+            key = replace(key, keys=tuple(keys))
         return [
-            Entry("", left_out=f"{_said(one)}: {wrong[one.field]}: left out")
-            if one.field in wrong and one is not entries[0]
-            else one
-            for one in entries
+            key,
+            *(
+                Entry("", left_out=f"{_said(one)}: {wrong[one.field]}: left out")
+                if one.field in wrong
+                else one
+                for one in others
+            ),
         ]
 
     def _config(self, entries: Sequence[Entry]) -> TableConfig:
@@ -372,9 +384,10 @@ class _Drafting:
         yield key_text(Key("object", self._describe.name))
         yield key_text(Key("external_id_field", external_id["name"]))
         yield key_text(Key("operation", "upsert"))
-        yield key_text(Key("phase", max(self._before.values(), default=1)))
-        if self._before:
-            yield key_text(Key("depends_on", sorted(self._before)))
+        before = [self._before[one.field] for one in entries if one.field in self._before]
+        yield key_text(Key("phase", max((config.phase for config in before), default=1)))
+        if before:
+            yield key_text(Key("depends_on", sorted({config.table for config in before})))
         moved = any(Key("type", "datetime") in one.keys for one in entries)
         asked = (
             'zone of dates with time in the source, such as "Asia/Bangkok"'
@@ -448,6 +461,13 @@ def _writable(found: Mapping[str, Any]) -> None:
             f"The run-as user may not create or change records of {found['name']}.",
             "Give it Create and Edit on the object, and Edit on its fields, by a permission set.",
         )
+
+
+def _delivered(column: Column) -> SourceColumn:
+    """The column under the name that the table file has for it."""
+    if column.read:
+        return replace(column.read, name=column.alias)
+    return SourceColumn(column.alias, column.kind, padded=False, is_number=False, scale=None, arrow=None)
 
 
 def _said(entry: Entry) -> str:

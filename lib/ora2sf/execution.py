@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ora2sf import planfile
+from ora2sf import events, planfile
 from ora2sf.campaign import Act, Ended, Scheduler, Stage, Start, carry_out
 from ora2sf.claim import this_process
 from ora2sf.errors import Exit, LedgerError, PlanError, RunFolderError
@@ -28,7 +28,6 @@ from ora2sf.plan import Need, Plan
 from ora2sf.salesforce import SalesforceClient
 from ora2sf.signals import sigterm_interrupts
 
-LOG = "log.jsonl"
 _STEPS: dict[Act, tuple[str, ...]] = {"read": ("01_extract",), "send": ("02_upload", "03_reconcile")}
 _DRY: dict[Act, tuple[str, ...]] = {"read": ("01_extract",), "send": ("02_upload",)}
 _MOST_TRIES = 5
@@ -168,8 +167,7 @@ class Processes:
         detail = f": {_why(self.run / start.slice.name)}" if what in {"bad", "paused"} else ""
         self.said(f"{self.now():%H:%M:%S}  {start.act} {start.slice.name}: {what}{detail}")
         line = {"at": self.now().isoformat(timespec="seconds"), "slice": start.slice.name, "act": start.act, "event": what}  # fmt: skip
-        with (self.run / planfile.FOLDER / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        events.append(self.run / planfile.FOLDER / events.LOG, json.dumps(line))
 
     def park(self) -> None:
         """Asks every process to end where it can go on later, and waits for it."""
@@ -224,7 +222,7 @@ def run_campaign(
     plan = planfile.read(run)
     if plan is None:
         raise PlanError(f"Run {run.name} has no plan.", f"Make one: ora2sf plan {run.name}.")
-    if resume and not (run / planfile.FOLDER / LOG).exists():
+    if resume and not (run / planfile.FOLDER / events.LOG).exists():
         raise PlanError(f"Run {run.name} has not begun.", "Leave --resume out, or correct the run_id.")
     chosen = {one.table for one in plan.tables} if tables is None else set(tables)
     with _alone(run):

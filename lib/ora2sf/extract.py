@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +124,11 @@ def extract(
         kept=SourceFile(data, config.table, schema, padded) if keep_source else None,
     )  # fmt: skip
     sql, binds = portion.select(config)
-    with stage.abandoned_on_failure():
+    # the thread that opens a file lives until all files are closed: isal stops writing for one that has ended, and
+    # whoever closes the file then waits for ever (igzip_threaded.py: _calling_thread)
+    with ThreadPoolExecutor(1, thread_name_prefix="stage") as stager, stage.abandoned_on_failure():
         tables = source.batches(sql, schema, binds=binds)
-        sample = _stage_all(convert, stage, tables, read)
+        sample = _stage_all(convert, stage, stager, tables, read)
         batches = stage.finish()
     ledger.finish_extraction(
         extraction,
@@ -142,7 +144,11 @@ def extract(
 
 
 def _stage_all(
-    convert: Converter, stage: _Stage, tables: Iterator[pa.Table], read: Callable[[int], object]
+    convert: Converter,
+    stage: _Stage,
+    stager: ThreadPoolExecutor,
+    tables: Iterator[pa.Table],
+    read: Callable[[int], object],
 ) -> Sample:
     """Converts and stages everything, and keeps the first rows to show them."""
     sample = Sample()
@@ -158,7 +164,7 @@ def _stage_all(
         stage.add(done, ahead)
         stage.keep(table)
 
-    in_order(tables, made, staged, read)
+    in_order(tables, made, staged, stager, read)
     return sample
 
 
@@ -166,13 +172,14 @@ def in_order(
     tables: Iterator[pa.Table],
     make: Callable[[pl.DataFrame, int], _Made],
     take: Callable[[pa.Table, _Made], object],
+    taker: ThreadPoolExecutor,
     read: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Works on some batches side by side while the driver decodes the next one; only these are held.
 
     Args:
         make: gets a batch and the number of its first row; runs in several threads.
-        take: gets each batch and what was made of it, in their order; runs in one thread.
+        take: gets each batch and what was made of it, in their order; runs in the one thread of ``taker``.
         read: told each number of rows read.
     """
     first_row = 1
@@ -180,18 +187,18 @@ def in_order(
     def taken(table: pa.Table, work: Future[_Made]) -> None:
         take(table, work.result())
 
-    with (
-        ThreadPoolExecutor(_MAKERS, thread_name_prefix="convert") as makers,
-        ThreadPoolExecutor(1, thread_name_prefix="stage") as taker,
-    ):
+    with ThreadPoolExecutor(_MAKERS, thread_name_prefix="convert") as makers:
         pending: deque[Future[None]] = deque()
-        for table in tables:
-            rows = pl.DataFrame(table)
-            pending.append(taker.submit(taken, table, makers.submit(make, rows, first_row)))
-            first_row += rows.height
-            read(rows.height)
-            if len(pending) > _AHEAD:
-                pending.popleft().result()
+        try:
+            for table in tables:
+                rows = pl.DataFrame(table)
+                pending.append(taker.submit(taken, table, makers.submit(make, rows, first_row)))
+                first_row += rows.height
+                read(rows.height)
+                if len(pending) > _AHEAD:
+                    pending.popleft().result()
+        finally:
+            wait(pending)  # also after a failure: nothing is staged into files that are let go of
         for one in pending:
             one.result()
 

@@ -76,7 +76,7 @@ def can_be_resumed(folder: Path) -> bool:
     return standing(folder).state in _CAN_BE_RESUMED
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Asks this process to end when the other end of stdin is closed, as the system does for whoever is killed."""
     while os.read(0, 1):
         pass
@@ -97,7 +97,7 @@ def main() -> int:
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if given.end_with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with_parent, daemon=True).start()
     for name in given.names:
         try:
             execute(name, given.folder, json.loads(given.parameters), progress_bar=False)

@@ -7,11 +7,11 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ora2sf import planfile
+from ora2sf import events, planfile
 from ora2sf.budget import RECORDS, read_uses
 from ora2sf.campaign import Scheduler, Stage, Used, outlook
 from ora2sf.campaign_model import (
@@ -54,7 +54,8 @@ def look(run: Path) -> CampaignReport:
     """
     plan, frozen = _plan(run)
     at_work = carried_out_by(run)
-    found = [_look(run, *one) for one in _named(run, plan)]
+    begun = _begun(run, at_work.since) if at_work else {}
+    found = [_look(run, *one, begun) for one in _named(run, plan)]
     uses = _uses(run)
     lines, end, rates = _expected([one.line for one in found], plan, uses, running=at_work is not None)
     return CampaignReport(
@@ -79,6 +80,22 @@ def carried_out_by(run: Path) -> Holder | None:
         holder = Holder(**json.loads((run / planfile.FOLDER / planfile.LOCK).read_text(encoding="utf-8")))
         return holder if holder.life == "alive" else None
     return None
+
+
+def _begun(run: Path, since: str) -> dict[str, str]:
+    """Slice → notebook of what the process that carries the campaign out has begun and not seen the end of.
+
+    Args:
+        since: when that process took the campaign; what an earlier one began is not at work any more.
+    """
+    found: dict[str, str] = {}
+    with suppress(OSError, ValueError, KeyError):
+        for line in (run / planfile.FOLDER / events.LOG).read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            found.pop(one["slice"], None)
+            if one["event"] == "begun" and one["at"][:19] >= since[:19]:
+                found[one["slice"]] = "01_extract" if one["act"] == "read" else "02_upload"
+    return found
 
 
 def _plan(run: Path) -> tuple[Plan | None, str | None]:
@@ -116,10 +133,14 @@ class _Found:
     reasons: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-def _look(run: Path, name: str, table: PlannedTable | None, planned: Slice | None) -> _Found:
+def _look(
+    run: Path, name: str, table: PlannedTable | None, planned: Slice | None, begun: Mapping[str, str]
+) -> _Found:
     folder = run / name
     noted, report = _read(folder / "status.json"), _read(folder / JSON)
     stands = _standing(folder, name)
+    if name in begun and stands.state != "at work":  # between two notebooks nobody holds it
+        stands = replace(stands, state="at work", step=stands.step or begun[name], exit=Exit.AT_WORK, detail="a notebook starts")  # fmt: skip
     books = _Books(planned=planned.rows if planned else None)
     with suppress(RunFolderError), looked_at(folder / "ledger.sqlite") as ledger:
         books.read(ledger, now() if stands.exit == Exit.AT_WORK else None)

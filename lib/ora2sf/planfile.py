@@ -42,6 +42,21 @@ def write(run: Path, plan: Plan) -> Path:
     return path
 
 
+def write_frozen(run: Path, plan: Plan) -> Path:
+    """Writes a plan that is frozen from the first moment: whoever is killed here leaves a whole one, or none.
+
+    Raises:
+        PlanError: a plan is there already.
+        RunFolderError: the folder cannot be written.
+    """
+    path, text = path_of(run), plan.model_dump_json(indent=1) + "\n"
+    if path.exists():
+        raise PlanError(f"Run {plan.run_id} has a plan already.", "Use it, or plan under a new run_id.")
+    _put(_seal(run), f"{hashlib.sha256(text.encode()).hexdigest()}  {NAME}\n")
+    _put(path, text)
+    return path
+
+
 def freeze(run: Path) -> str:
     """Records the hash of the plan as it is now; also of one that was edited after an earlier freeze.
 
@@ -124,8 +139,8 @@ def adopt(file: Path, outputs: Path) -> str:
                 "Use the run's own, or plan under a new run_id.",
             )
         return plan.run_id
+    _put(_seal(run), f"{hashlib.sha256(content).hexdigest()}  {NAME}\n")
     _put(path_of(run), content.decode())
-    freeze(run)
     return plan.run_id
 
 

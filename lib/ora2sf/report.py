@@ -20,9 +20,10 @@ _COLOURS: dict[Tone, str] = {"plain": "#7a8791", "good": "#2e8b57", "warning": "
 _MARKS: dict[Tone, str] = {"plain": "", "good": "✓ ", "warning": "⚠\ufe0e ", "bad": "✗ "}
 #: Characters of a cell in a terminal, and in a page, where it can take several lines.
 _WIDEST, _LONGEST = 100, 400
-#: Characters up to which a cell is never broken; what is longer is, at blanks and joints, if the table is too wide for its page.
-_UNBROKEN = 26
-_JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|:])(?=[A-Za-z0-9])")
+#: Characters up to which a cell is never broken; what is longer is, at blanks and joints, if the table is too wide for its page;
+#: a text of several lines keeps some width.
+_UNBROKEN, _LONG = 16, 60
+_JOINTS = re.compile(r"(?<=[A-Za-z0-9][_/.|])(?=[A-Za-z0-9])|(?<=[A-Za-z]:)(?=[A-Za-z0-9])")
 _ABOUT = "about "
 
 
@@ -133,7 +134,7 @@ def _is_number(column: pd.Series[Any]) -> bool:
 def _form(text: str) -> str:
     if len(text) <= _UNBROKEN:
         return "white-space:nowrap;"
-    return "min-width:12em;" if " " in text else ""
+    return "min-width:12em;" if len(text) > _LONG and " " in text else ""
 
 
 def soft(text: str) -> str:

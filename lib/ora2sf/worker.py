@@ -18,7 +18,6 @@ import argparse
 import datetime as dt
 import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -34,7 +33,7 @@ from ora2sf.claim import written
 from ora2sf.connections import project_root
 from ora2sf.errors import Exit, Ora2sfError, Paused, PlanError, exit_of, may_pass
 from ora2sf.execution import stages
-from ora2sf.notebooks import GOOD, execute, name_of, noted, reason, settled
+from ora2sf.notebooks import GOOD, end_with_parent, execute, name_of, noted, reason, settled
 from ora2sf.parameters import PlanParameters, read_every_parameter
 from ora2sf.plan import Plan, Slice
 from ora2sf.report import SCRAP
@@ -44,8 +43,6 @@ from ora2sf.standing import standing
 _LOOK_AGAIN = dt.timedelta(seconds=30)
 #: Of what nobody wrote down when it may go on, such as a slice that another process holds.
 _HELD = dt.timedelta(seconds=60)
-#: What a notebook has to take its open jobs as far as they went, once it is told to end.
-_GRACE_SECONDS = 60
 _ACTS: dict[str, Act] = {"01_extract": "read", "02_upload": "send"}
 #: States of a slice that nobody mends but a person.
 _FINAL = frozenset({Exit.FAILED, Exit.CONFIGURATION, Exit.NOT_RECONCILED})
@@ -266,15 +263,6 @@ def _failed(error: Exception, folder: Path | None) -> Ended:
     return Ended(code, may_pass(name), until, reason(error) if not isinstance(error, Ora2sfError) else str(error))  # fmt: skip
 
 
-def _end_with_parent() -> None:
-    """Waits for the end of stdin; a notebook that does not end in time is left to whoever takes its slice over."""
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    threading.Event().wait(_GRACE_SECONDS)
-    os._exit(Exit.INTERRUPTED)
-
-
 def main() -> int:
     """Does what the command line says; the exit code is that of the line on stdout."""
     parser = argparse.ArgumentParser(prog="python -m ora2sf.worker", description=__doc__)
@@ -284,7 +272,7 @@ def main() -> int:
     # every notebook of a slice is given all its parameters; names that there are not were refused before
     logging.getLogger("papermill").addFilter(lambda record: "unknown parameter" not in str(record.msg))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     ended = _done(asked.notebook, asked.parameters)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is at its end anyway, and has only to say so
     print(json.dumps(asdict(ended), ensure_ascii=False))

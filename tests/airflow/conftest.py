@@ -47,10 +47,18 @@ def org() -> Iterator[Any]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database of Airflow with the pools."""
+    made = Place(tmp_path_factory.mktemp("prepared"), {})
+    say("preparing Airflow's database")
+    made.prepare()
+    return made.folder / "airflow.db"
+
+
 @pytest.fixture
-def place(tmp_path: Path, oracle: Any, org: Any) -> Place:
+def place(tmp_path: Path, oracle: Any, org: Any, database: Path) -> Place:
     """An Airflow with a SQLite database, prepared as docs/airflow.md says."""
     made = Place(tmp_path, connections(oracle, org))
-    say("preparing Airflow: database, kernel, pools, connections")
-    made.prepare()
+    made.prepare(database)
     return made

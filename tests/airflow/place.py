@@ -127,9 +127,15 @@ class Place:
         assert done.returncode == 0, f"airflow {' '.join(command)}:\n{(done.stdout + done.stderr)[-3000:]}"
         return done.stdout + done.stderr
 
-    def prepare(self) -> None:
-        """Database, kernel, pools and connections, by the commands of docs/airflow.md."""
-        self.must("db", "migrate")
+    def prepare(self, database: Path | None = None) -> None:
+        """Database, kernel, pools and connections, by the commands of docs/airflow.md; what takes long may be copied."""
+        if database:
+            shutil.copyfile(database, self.folder / "airflow.db")
+        else:
+            self.must("db", "migrate")
+            pools = {"ora2sf_extract": 2, "ora2sf_load": 4}
+            told = {"description": "slices at once", "include_deferred": False}
+            self._import("pools", {name: {"slots": slots, **told} for name, slots in pools.items()})
         register = [
             sys.executable,
             "-m",
@@ -141,15 +147,8 @@ class Place:
             "ora2sf",
         ]
         subprocess.run(register, check=True, capture_output=True)
-        pools = {"ora2sf_extract": 2, "ora2sf_load": 4}
-        self._import(
-            "pools",
-            {
-                name: {"slots": n, "description": "slices at once", "include_deferred": False}
-                for name, n in pools.items()
-            },
-        )
-        self._import("connections", self.connections)
+        if self.connections:
+            self._import("connections", self.connections)
 
     def _import(self, what: str, entries: dict[str, dict[str, Any]]) -> None:
         given = self.folder / f"{what}.json"
@@ -195,8 +194,9 @@ class Place:
         } | more  # fmt: skip
         airflow = str(INSTALLED / "bin" / "airflow")
         with ExitStack() as running:
-            for name in ("api-server", "dag-processor", "scheduler"):
-                running.enter_context(self.process(name, airflow, name))
+            # the scheduler's server of logs would listen on every address
+            for name, *options in (("api-server",), ("dag-processor",), ("scheduler", "--skip-serve-logs")):
+                running.enter_context(self.process(name, airflow, name, *options))
             one = Airflow(url)
             one.wait_for_dag()
             yield one

@@ -241,7 +241,7 @@ def test_a_task_that_is_stopped_parks_and_goes_on_when_it_is_cleared(place: Plac
 
 
 def ended_jobs(org: Any) -> int:
-    return sum(job.state == "JobComplete" for job in org.jobs())
+    return sum(job["state"] == "JobComplete" for job in org.jobs())
 
 
 def troubles(airflow: Airflow, run: str) -> str:

@@ -344,6 +344,24 @@ def test_a_unique_index_whose_columns_may_be_empty_is_taken_and_marked(new: Run)
     assert 'columns = ["A", "B"]           # decide: unique, but may be empty: A, B' in out
 
 
+def test_a_key_that_is_never_empty_comes_before_one_that_may_be(sales: Table) -> None:
+    table = replace(sales, keys=(("PART",), ("SALE_NO",)), references=())
+    assert 'columns = ["SALE_NO"]\n' in draft_new(table, described("Sale__c"), Wished("sales")).text
+
+
+def test_a_key_that_cannot_be_made_is_marked_and_a_reference_that_does_not_fit_asks_for_no_order(
+    new: Run, sales: Table
+) -> None:
+    out = new("TMS.PARTS", "--object", "Part__c", "--key", "PHOTO")[1]
+    assert (
+        'columns = ["PHOTO"]            # decide: column PHOTO has the type BLOB, which cannot be read' in out
+    )
+    wrong = described("Sale__c", REFERENCE | {"updateable": False})
+    text = draft_new(sales, wrong, Wished("sales"), [PART_FILE], {"Part__c": described("Part__c")}).text
+    assert "PART to Part__c: the run-as user may not change it (updateable is false): left out" in text
+    assert "depends_on" not in text
+
+
 def test_a_table_in_mixed_case_is_read_by_its_quoted_name(new: Run) -> None:
     out = new('TMS."Mixed"', "--object", "Part__c")[1]
     assert 'table = "mixed"' in out

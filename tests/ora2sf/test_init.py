@@ -175,6 +175,13 @@ def test_a_proxy_is_asked_for_its_user_and_password_which_are_not_shown(
     assert get_connection("salesforce_api").proxy() == f"http://me:{PROXY}@proxy.example:3128"
 
 
+def test_answers_that_end_early_write_nothing(tmp_path: Path) -> None:
+    status, shown = typed(["--no-check"], ["db", "\x04"], ORA2SF_HOME=str(tmp_path))
+    assert status == Exit.CONFIGURATION
+    assert "nothing was written" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_secrets_are_no_arguments_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["init", "--help"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import threading
 from collections.abc import Callable, Collection, Sequence
 
 from ora2sf.connections import ORACLE_EXTRAS, PLACEHOLDER, Connection, get_connection
@@ -143,8 +144,10 @@ class _Session:
             except (Ora2sfError, NoAnswerInTime) as error:
                 silent = isinstance(error, NoAnswerInTime)
                 self._checks.failed(name, error)
-        if not silent:  # a session that waits for an answer cannot be closed either
-            self._source.close()
+        closing = threading.Thread(target=self._source.close, daemon=True, name="doctor")
+        closing.start()  # of a session that waits for an answer it has to wait, too: nobody does for it
+        if not silent:
+            closing.join()
         return self._columns
 
     def _characters(self) -> None:
