@@ -1,6 +1,6 @@
 """The extraction, from the socket to staged files, against the driver alone and against what a user would write instead.
 
-    python bench/extract.py [--rows 1000000] [--rounds 3] [--memory] [--recordings FOLDER] [--keep]
+    python bench/extract.py [--rows 1000000] [--rounds 3] [--memory] [--without-others] [--recordings FOLDER] [--keep]
 
 fakeoracle serves 1,000,000 rows of 20 columns once to each contender, and what it said is recorded. Then whole processes
 run in turn, each against a server that only sends its recording, so that next to nothing of the two cores goes to the
@@ -207,10 +207,10 @@ def recorded(path: Path, dsn: str, name: str, rows: int) -> None:
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def speed(folder: Path, kept_in: Path, rows: int, rounds: int) -> None:
+def speed(folder: Path, kept_in: Path, names: list[str], rows: int, rounds: int) -> None:
     """Every contender in turn."""
     with ExitStack() as stack:
-        recordings = {name: kept_in / f"{rows}" / f"{name}.replies" for name in CONTENDERS}
+        recordings = {name: kept_in / f"{rows}" / f"{name}.replies" for name in names}
         if not all(path.with_suffix(".json").exists() for path in recordings.values()):
             with filled(folder, rows) as (_, dsn):
                 for name, path in recordings.items():
@@ -221,7 +221,7 @@ def speed(folder: Path, kept_in: Path, rows: int, rounds: int) -> None:
             name: stack.enter_context(fakeoracle.process([fakeoracle.REPLAY, str(path)]))
             for name, path in recordings.items()
         }
-        found = in_turn(list(CONTENDERS), rounds, lambda name: measured(folder, name, *servers[name]))
+        found = in_turn(names, rounds, lambda name: measured(folder, name, *servers[name]))
         show(found, rows, "ours")
         of_the_driver(found, rows)
         stages(measured(folder, "ours", *servers["ours"], "--stages"), rows)
@@ -242,7 +242,7 @@ def of_the_driver(found: dict[str, list[Figures]], rows: int) -> None:
     middle = medians(found)
     alone = middle["driver alone"]
     print("\nFrom sign-in to the last file, without the start of Python and its imports:")
-    for name in ("driver alone", "ours", "ours, lean"):
+    for name in [one for one in ("driver alone", "ours", "ours, lean") if one in middle]:
         one = middle[name]
         said = f"{name:14}{one['work']:7.2f} s {rows / one['work']:11,.0f} rows/s, CPU {one['cpu_work']:6.2f} s, server's CPU {one['server']:5.2f} s"
         busy = (one["cpu_work"] + one["server"]) / one["work"]
@@ -405,6 +405,7 @@ def main() -> int:
     arguments.add_argument(
         "--memory", action="store_true", help="peak memory of ours at 500,000 and 5,000,000 rows"
     )
+    arguments.add_argument("--without-others", action="store_true", help="ours and the driver alone only")
     arguments.add_argument(
         "--recordings",
         type=Path,
@@ -418,12 +419,13 @@ def main() -> int:
         tell(lambda: one(*given.one) if given.one else in_stages(*given.stages))
         return 0
     with tempfile.TemporaryDirectory(prefix="bench-extract-") as name, kept("extract", keep=given.keep):
-        for contender, function in CONTENDERS.items():
-            print(f"{contender}: {' '.join((function.__doc__ or '').split())}")
+        names = ["ours", "driver alone"] if given.without_others else list(CONTENDERS)
+        for contender in names:
+            print(f"{contender}: {' '.join((CONTENDERS[contender].__doc__ or '').split())}")
         if given.memory:
             memory(Path(name))
         else:
-            speed(Path(name), given.recordings or Path(name), given.rows, given.rounds)
+            speed(Path(name), given.recordings or Path(name), names, given.rows, given.rounds)
     return 0
 
 

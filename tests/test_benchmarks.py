@@ -29,7 +29,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def run(script: str, *arguments: str) -> str:
     command = [sys.executable, str(BENCH / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -54,8 +54,8 @@ def test_the_results_that_the_document_names_are_kept():
 
 
 def test_the_extraction_is_compared_on_a_small_table_and_its_stages_are_counted():
-    said = run("extract.py", "--rows", "2000", "--rounds", "1")
-    for name in ("ours", "driver alone", "cursor rows, csv.writer", "pandas read_sql, to_csv"):
+    said = run("extract.py", "--rows", "2000", "--rounds", "1", "--without-others")
+    for name in ("ours", "driver alone"):
         assert re.search(rf"^{name} +\d+\.\d\d", said, re.M), said
     assert re.search(r"ours .* of the driver's speed", said)
     for stage in (
