@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import time
@@ -192,6 +193,47 @@ def test_the_notebooks_run_under_the_stock_operator_too(place: Place, org: Any) 
     log = done.stdout + done.stderr
     assert "state=success, run_type" in log, log[-3000:]
     check_moved_once(only_run(place), org, ["product_price"])
+
+
+# one task
+
+
+def alone(place: Place, notebook: str, parameters: dict[str, Any]) -> subprocess.Popen[str]:
+    """A task's operator in a process of its own, as a worker runs it."""
+    command = [str(INSTALLED / "bin" / "python"), str(Path(__file__).with_name("alone.py"))]
+    process = subprocess.Popen(
+        [*command, str(ROOT / "notebooks" / f"{notebook}.ipynb"), json.dumps(parameters)], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=place.folder,
+        env=place.environment({"PYTHONPATH": f"{ROOT / 'dags'}{os.pathsep}{ROOT / 'lib'}"}),
+    )  # fmt: skip
+    assert process.stdin
+    process.stdin.write(json.dumps(place.connections) + "\n")
+    process.stdin.flush()
+    return process
+
+
+def test_a_task_that_is_killed_parks_its_notebook_and_the_next_one_goes_on(place: Place, org: Any) -> None:
+    given = {"run_id": "r", "outputs": str(place.outputs), "table": "product_price", "batch_size": 100, "max_concurrent_jobs": 2}  # fmt: skip
+    for notebook in ("00_plan", "01_extract"):
+        said, _ = alone(place, notebook, given).communicate(timeout=600)
+        assert '"' in said.splitlines()[-1], said[-2000:]
+    org.change(job_delay=1.0)
+    status = place.outputs / "r" / "product_price" / "status.json"
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        task, before = alone(place, "02_upload", given), ended_jobs(org)
+        wait(lambda before=before: ended_jobs(org) >= before + 3, 600, "the upload to be in its middle")
+        noted, killed = json.loads(status.read_text()), time.monotonic()
+        task.send_signal(how)
+        wait(lambda: json.loads(status.read_text())["state"] == "stopped, can be resumed", 60, "it to park")
+        say(f"parked {time.monotonic() - killed:.1f} s after {how.name} to its task")
+        wait(lambda noted=noted: not psutil.pid_exists(noted["process"]["pid"]), 60, "the kernel to end")
+        task.communicate(timeout=60)
+    org.change(job_delay=0.0)
+    for notebook in ("02_upload", "03_reconcile"):
+        said, _ = alone(place, notebook, given).communicate(timeout=600)
+    assert json.loads(said.splitlines()[-1])["balance"]["verdict"] in GOOD
+    check_moved_once(place.outputs / "r", org, ["product_price"])
+    check_no_secret(place, said)
 
 
 # LocalExecutor
