@@ -22,10 +22,11 @@ from ora2sf.ledger import Ledger
 
 HOLDS = """
 import signal, sys
+from pathlib import Path
 from ora2sf import claim
 from ora2sf.ledger import Ledger
 claim.BEAT = 0.05
-with Ledger({path!r}) as ledger, ledger.claimed():
+with Ledger(Path({path!r})) as ledger, ledger.claimed():
     print("held", flush=True)
     sys.stdin.readline()
 """
