@@ -112,8 +112,7 @@ def _verdict(ledger: Ledger) -> str:
     """What 03_reconcile came to, if nothing happened since; or that the load was taken back."""
     if ledger.setting("rollback_begun"):
         return "rolled back" if ledger.setting("rolled_back") else "roll-back not at its end"
-    noted = json.loads(ledger.setting("verdict") or "{}")
-    return str(noted["verdict"]) if noted.get("books") == ledger.digest() else "not reconciled"
+    return ledger.verdict() or "not reconciled"
 
 
 def _refusal(folder: Path, ledger: Ledger, verdict: str, *, also_unproven: bool) -> str:

@@ -807,6 +807,11 @@ class Ledger:
                 content.update(json.dumps([table, *row], ensure_ascii=False).encode())
         return content.hexdigest()
 
+    def verdict(self) -> str | None:
+        """What ``03_reconcile`` came to, if nothing was read, sent or answered since."""
+        noted = json.loads(self.setting("verdict") or "{}")
+        return str(noted["verdict"]) if noted.get("books") == self.digest() else None
+
     def times(self) -> dict[int, dict[str, str]]:
         """Attempt → state → when it was reached (UTC)."""
         times: dict[int, dict[str, str]] = {}

@@ -178,10 +178,8 @@ def _is_altered(data: Path, batch: Batch) -> bool:
 
 def _verdict_now(ledger: Ledger, books: reconcile.Balance) -> str:
     """What 03_reconcile came to, if that still stands; books that no longer balance say so themselves."""
-    noted = json.loads(ledger.setting("verdict") or "{}")
-    if noted.get("books") != ledger.digest():
-        return NOT_RECONCILED
-    return books.verdict if books.verdict == "does not balance" else str(noted["verdict"])
+    noted = ledger.verdict()
+    return books.verdict if noted and books.verdict == "does not balance" else noted or NOT_RECONCILED
 
 
 def _extraction(ledger: Ledger, folder: Path) -> Extraction:

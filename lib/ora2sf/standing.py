@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ora2sf import planfile
 from ora2sf.claim import Holder
 from ora2sf.errors import VERDICTS, Exit, RunFolderError
-from ora2sf.ledger import looked_at
+from ora2sf.ledger import Ledger, looked_at
+
+Answer = TypeVar("Answer")
 
 STATUS = "status.json"
 #: Ways to stop, and what they end a command with.
@@ -91,6 +93,10 @@ def standing(folder: Path, name: str = "") -> Standing:
         return Standing(
             name, "", "nothing noted", "", Exit.INTERRUPTED, f"{STATUS} is not there or not whole"
         )
+    # a notebook was opened, and nothing came of it
+    left = state == "started" and _process(noted).life == "gone"
+    if (left or state in _NEXT) and (verdict := _stands(folder)):
+        return Standing(name, "03_reconcile", verdict, at, VERDICTS[verdict], _gone(noted))
     if state == "started":
         return _left_behind(name, noted)
     if state in _NEXT:
@@ -121,15 +127,25 @@ def _left_behind(name: str, noted: Mapping[str, Any]) -> Standing:
 
 def _somebody_is_at_work(folder: Path) -> bool:
     """Whether a process that lives holds the slice, whoever wrote its status last; of one elsewhere nothing can be seen."""
+    holder = _asked(folder, Ledger.holder)
+    return holder is not None and holder.life == "alive"
+
+
+def _stands(folder: Path) -> str | None:
+    """The verdict, if the books have not changed since, and no roll-back has begun."""
+    return _asked(folder, lambda ledger: None if ledger.setting("rollback_begun") else ledger.verdict())
+
+
+def _asked(folder: Path, question: Callable[[Ledger], Answer | None]) -> Answer | None:
+    """What the ledger says; None if it is not there or not readable, which is for a notebook to say."""
     path = folder / "ledger.sqlite"
     if not path.is_file():
-        return False
+        return None
     try:
         with looked_at(path) as ledger:
-            holder = ledger.holder()
-    except (RunFolderError, OSError):  # what is wrong with it is for a notebook to say
-        return False
-    return holder is not None and holder.life == "alive"
+            return question(ledger)
+    except (RunFolderError, OSError):
+        return None
 
 
 def _exit(noted: Mapping[str, Any]) -> Exit:

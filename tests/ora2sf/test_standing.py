@@ -14,6 +14,7 @@ from ora2sf import errors
 from ora2sf.claim import Holder, this_process
 from ora2sf.errors import VERDICTS, Exit, Ora2sfError, exit_of, worst
 from ora2sf.ledger import Ledger
+from ora2sf.slice_report import note_verdict
 from ora2sf.standing import Standing, standing, standings
 
 
@@ -40,6 +41,19 @@ def test_what_a_living_process_began_is_at_work(tmp_path: Path) -> None:
 def test_what_a_process_that_is_gone_began_is_interrupted(tmp_path: Path) -> None:
     found = note(tmp_path, process=ended_process())
     assert (found.state, found.exit) == ("interrupted, can be resumed", Exit.INTERRUPTED)
+
+
+@pytest.mark.parametrize("state", ["started", "extracted", "uploaded"])
+def test_a_verdict_stands_when_a_notebook_was_opened_again_and_changed_nothing(
+    tmp_path: Path, state: str
+) -> None:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        note_verdict(ledger, "proven")
+    again = {"step": "04_retry", "state": state, "process": ended_process()}
+    assert note(tmp_path, **again).state == "proven"
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.start_extraction("another table file")
+    assert note(tmp_path, **again).exit == Exit.INTERRUPTED
 
 
 def test_of_another_machine_it_is_said_that_nothing_can_be_seen(tmp_path: Path) -> None:
