@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 RESULTS = Path(__file__).parent / "results"
 #: What any of the benchmarks may be about; those that are not installed are left out.
@@ -52,7 +52,7 @@ def child(script: str, *arguments: str) -> Figures:
     return {"wall": wall, **json.loads(done.stdout.splitlines()[-1])}
 
 
-def tell(work: Callable[[], Mapping[str, Any] | None]) -> None:
+def tell(work: Callable[[], Mapping[str, Any] | None]) -> NoReturn:
     """What such a process does: the work, and then a line of JSON about it."""
     began = time.perf_counter()
     said = work() or {}
