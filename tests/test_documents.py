@@ -74,6 +74,7 @@ def reader(copy: Path) -> Iterator[dict[str, str]]:
             servers.send_signal(signal.SIGINT)
 
 
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_what_a_page_tells_its_reader_to_run_works(page: Path, copy: Path, reader: dict[str, str]) -> None:
     for text in blocks(page):
