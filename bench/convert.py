@@ -29,6 +29,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from isal import igzip, igzip_threaded
 from measuring import Figures, child, in_turn, kept, parser, show, tell
@@ -186,7 +187,7 @@ def ours(path: Path, out: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from ora2sf import extract
-    from ora2sf.batches import BatchWriter, RejectedFile
+    from ora2sf.batches import BatchWriter, Lines, RejectedFile
     from ora2sf.convert import Converted
 
     config, columns = table()
@@ -194,11 +195,11 @@ def ours(path: Path, out: Path) -> None:
     writer = BatchWriter(out, "t", config.header, config.external_id_field, FILE_ROWS)
     rejected = RejectedFile(out / "rejected.csv")
 
-    def make(rows: Any, first_row: int) -> tuple[Converted, list[bytes]]:
-        done = convert.convert(rows, first_row)
+    def make(table: pa.Table, first_row: int) -> tuple[Converted, list[Lines]]:
+        done = convert.convert(pl.DataFrame(table), first_row)
         return done, writer.lines(done.staged)
 
-    def take(_table: pa.Table, made: tuple[Converted, list[bytes]]) -> None:
+    def take(_table: pa.Table, made: tuple[Converted, list[Lines]]) -> None:
         done, lines = made
         rejected.add(done.rejected)
         writer.add(done.staged, lines)

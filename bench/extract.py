@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import convert
@@ -261,7 +260,7 @@ def stages(said: dict[str, Any], rows: int) -> None:
     spent: dict[str, float] = said["stages"]
     total = sum(spent.values())
     print(
-        f"\nCPU seconds of each stage of ours (per million rows), one after the other in one process; gzip in line ({total:.2f} s in all):"
+        f"\nCPU seconds of each stage of ours (per million rows), one after the other in one process ({total:.2f} s in all):"
     )
     for name, seconds in spent.items():
         print(f"  {name:34}{seconds:7.2f} s ({seconds / rows * 1e6:6.2f}) {seconds / total:6.1%}")
@@ -365,16 +364,10 @@ class InLine:
 
 def in_stages(name: str, dsn: str, out: str) -> dict[str, Any]:
     """Ours with every stage after the other one, so that the process's time is the stage's."""
-    from isal import igzip
-
     from ora2sf import batches, convert, extract, kept, keys, ledger, oracle, profile
-
-    def in_line(*given: Any, threads: int, **named: Any) -> Any:
-        return igzip.open(*given, **named)
 
     watch = Stages()
     extract.ThreadPoolExecutor = InLine  # type: ignore[misc,assignment]
-    batches.igzip_threaded = SimpleNamespace(open=in_line)  # type: ignore[assignment]
     watch.each(oracle.OracleSource, "batches", "driver: decode")
     watch.watch(oracle, "_narrow", "driver's table, narrowed")
     watch.watch(convert.Converter, "convert", "conversion")
@@ -382,7 +375,8 @@ def in_stages(name: str, dsn: str, out: str) -> dict[str, Any]:
     watch.watch(profile.Profiler, "add", "profile")
     watch.watch(batches.BatchWriter, "add", "cut into batches")
     watch.watch(batches, "encode", "encode as CSV")
-    watch.watch(batches._OpenFile, "_write", "gzip (and hash)")
+    watch.watch(batches.Lines, "packing", "gzip")
+    watch.watch(batches._OpenFile, "_write", "hash and write")
     watch.watch(batches._OpenFile, "close", "fsync of batches")
     watch.watch(batches.RejectedFile, "finish", "fsync of rejected rows")
     watch.watch(keys.KeyFile, "add", "keys")

@@ -362,7 +362,7 @@ def test_a_full_or_lost_disk_stops_before_anything_is_sent(
 ) -> None:
     run = opened("01_extract", tmp_path)
     run.check_table()
-    monkeypatch.setattr("ora2sf.batches.igzip_threaded.open", _no_space)
+    monkeypatch.setattr("ora2sf.batches.os.fsync", _no_space)
     with pytest.raises(RunFolderError, match="No space left"):
         run.extract()
     assert run.ledger.extraction() is None

@@ -13,12 +13,13 @@ import csv
 import hashlib
 import io
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, NamedTuple, TextIO, cast
 
 import polars as pl
-from isal import igzip, igzip_threaded, isal_zlib
+from isal import igzip, isal_zlib
 
 from ora2sf.convert import Rejected
 from ora2sf.errors import RunFolderError
@@ -37,6 +38,10 @@ _DAMAGED: tuple[type[Exception], ...] = (
     cast(type[Exception], isal_zlib.error),
     pl.exceptions.NoDataError,
 )
+
+#: The header of a gzip file (RFC 1952): deflate, no name, no time, the fastest compression, any system.
+_GZIP = bytes.fromhex("1f8b08000000000004ff")
+_LAST = b"\x03\x00"  # an empty last block (RFC 1951, 3.2.6)
 
 _UNREADABLE: tuple[type[Exception], ...] = (OSError, *_DAMAGED)
 
@@ -77,14 +82,14 @@ class BatchWriter:
         self._open: _OpenFile | None = None
         self.batches: list[Batch] = []
 
-    def lines(self, rows: pl.DataFrame) -> list[bytes]:
+    def lines(self, rows: pl.DataFrame) -> list[Lines]:
         """The lines of rows that will be added, for a thread that makes them ahead; none if they are cut otherwise anyway."""
         if self._parent is not None or self._batch_size < _BLOCK:
             return []
         rows = rows.select(self._header)
-        return [encode(rows.slice(at, _BLOCK)) for at in range(0, rows.height, _BLOCK)]
+        return [Lines.of(rows.slice(at, _BLOCK)) for at in range(0, rows.height, _BLOCK)]
 
-    def add(self, rows: pl.DataFrame, lines: Sequence[bytes] = ()) -> None:
+    def add(self, rows: pl.DataFrame, lines: Sequence[Lines] = ()) -> None:
         """Adds rows, and their :meth:`lines` if they are made; a file that is full is closed and the next one begun."""
         rows = rows.select(self._header)
         if self._parent is None:
@@ -105,7 +110,7 @@ class BatchWriter:
             self._write(pl.concat(self._held))
             self._held = []
 
-    def _write(self, rows: pl.DataFrame, lines: Sequence[bytes] = ()) -> None:
+    def _write(self, rows: pl.DataFrame, lines: Sequence[Lines] = ()) -> None:
         left = _Unwritten(rows, lines)
         while left.rows.height:
             file = self._open = self._open or _OpenFile(self._path(self._next), self._head)
@@ -155,10 +160,28 @@ class BatchWriter:
         )
 
 
+class Lines(NamedTuple):
+    """Rows as CSV lines, and the same compressed: deflated apart from what stands before, so that any order makes a file."""
+
+    text: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Lines:
+        """The lines of these rows."""
+        return cls.packing(encode(rows))
+
+    @classmethod
+    def packing(cls, text: bytes) -> Lines:
+        """This text, compressed."""
+        deflate = isal_zlib.compressobj(1, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
+        return cls(text, deflate.compress(text) + deflate.flush(isal_zlib.Z_FULL_FLUSH))
+
+
 class _Unwritten:
     """Rows that wait to be written, and their lines in blocks of ``_BLOCK`` rows, where they were made ahead."""
 
-    def __init__(self, rows: pl.DataFrame, lines: Sequence[bytes]) -> None:
+    def __init__(self, rows: pl.DataFrame, lines: Sequence[Lines]) -> None:
         self.rows, self._lines, self._at = rows, lines, 0
 
     def block(self, room: int, parent: str | None) -> pl.DataFrame:
@@ -166,11 +189,11 @@ class _Unwritten:
         size = _BLOCK - self._at % _BLOCK if self._lines else _BLOCK
         return _whole_parents(self.rows.head(room), size, parent)
 
-    def text(self, rows: pl.DataFrame) -> bytes:
+    def lines(self, rows: pl.DataFrame) -> Lines:
         """The lines of the next rows."""
         number, inside = divmod(self._at, _BLOCK)
         made = self._lines and not inside and rows.height == min(_BLOCK, self.rows.height)
-        return self._lines[number] if made else encode(rows)
+        return self._lines[number] if made else Lines.of(rows)
 
     def drop(self, count: int) -> None:
         """The next rows are written."""
@@ -182,18 +205,19 @@ class _OpenFile:
 
     def __init__(self, path: Path, head: bytes) -> None:
         self.path, self._part = path, path.with_name(path.name + ".part")
-        self._stream: BinaryIO = igzip_threaded.open(self._part, "wb", compresslevel=1, threads=1)
-        self.rows = self.bytes = 0
+        self._stream = self._part.open("wb")
+        self.rows = self.bytes = self._crc = 0
         self.hash = hashlib.sha256()
         self.first_key = self.last_key = self.first_parent = self.last_parent = ""
-        self._write(head)
+        self._stream.write(_GZIP)
+        self._write(Lines.packing(head))
 
     def take(self, left: _Unwritten, room: int, key: str, max_bytes: int, parent: str | None) -> int:
         """Writes as many of the next ``room`` rows as fit, block by block, and returns their number."""
         taken = 0
         while taken < room:
             block = left.block(room - taken, parent)
-            fitted = self._take_block(block, left.text(block), key, max_bytes, parent)
+            fitted = self._take_block(block, left.lines(block), key, max_bytes, parent)
             left.drop(fitted)
             taken += fitted
             if fitted < block.height:
@@ -201,14 +225,14 @@ class _OpenFile:
         return taken
 
     def _take_block(
-        self, rows: pl.DataFrame, block: bytes, key: str, max_bytes: int, parent: str | None
+        self, rows: pl.DataFrame, lines: Lines, key: str, max_bytes: int, parent: str | None
     ) -> int:
-        while self.bytes + len(block) > max_bytes:
+        while self.bytes + len(lines.text) > max_bytes:
             if rows.height <= _SMALL_BLOCK and self.rows:
                 return 0
             if rows.height == 1:
                 raise RunFolderError(
-                    f"The row with key {rows[key][0]} has {len(block):,} bytes: more than a batch may have.",
+                    f"The row with key {rows[key][0]} has {len(lines.text):,} bytes: more than a batch may have.",
                     "Leave a long text field out of the table file, or raise the limit of bytes.",
                 )
             fewer = _whole_parents(rows, rows.height // 2, parent)
@@ -216,8 +240,8 @@ class _OpenFile:
                 if self.rows:
                     return 0
                 fewer = rows.head(rows.height // 2)
-            rows, block = fewer, encode(fewer)
-        self._write(block)
+            rows, lines = fewer, Lines.of(fewer)
+        self._write(lines)
         self.first_key = self.first_key if self.rows else rows[key][0]
         self.last_key = rows[key][-1]
         self.rows += rows.height
@@ -230,19 +254,21 @@ class _OpenFile:
         if real.len():
             self.first_parent, self.last_parent = self.first_parent or real[0], real[-1]
 
-    def _write(self, block: bytes) -> None:
-        self._stream.write(block)
-        self.hash.update(block)
-        self.bytes += len(block)
+    def _write(self, lines: Lines) -> None:
+        self._stream.write(lines.packed)
+        self.hash.update(lines.text)
+        self._crc = isal_zlib.crc32(lines.text, self._crc)
+        self.bytes += len(lines.text)
 
     def abandon(self) -> None:
         with contextlib.suppress(OSError):
             self._stream.close()
 
     def close(self) -> None:
-        self._stream.close()
-        with self._part.open("rb") as done:
-            os.fsync(done.fileno())
+        with self._stream as stream:
+            stream.write(_LAST + struct.pack("<LL", self._crc, self.bytes & 0xFFFFFFFF))
+            stream.flush()
+            os.fsync(stream.fileno())
         self._part.replace(self.path)
 
 

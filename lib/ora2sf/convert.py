@@ -221,6 +221,7 @@ class Converter:
         self._quick = [_Made.quickly(spec, rule.quick) for spec, rule in rules if rule.quick]
         self._columns = [expr for one in self._quick for expr in one.columns]
         self._columns += [one.doubt for one in self._quick if one.doubt is not None]
+        self._doubts = [pl.col(f"?{one.spec.field}").first() for one in self._quick]
         self._steps = self._shared.needed_by(self._columns)
 
     @staticmethod
@@ -279,7 +280,10 @@ class Converter:
         for step in self._steps:
             frame = frame.with_columns(step)
         out = frame.select(rows, *self._columns)
-        sure = (one for one in self._quick if not batch.height or not out[f"?{one.spec.field}"][0])
+        doubts = (
+            out.select(self._doubts).row(0) if batch.height and self._doubts else [False] * len(self._quick)
+        )
+        sure = (one for one, doubt in zip(self._quick, doubts, strict=True) if not doubt)
         in_order = {one.spec.field: one for one in self._full}
         made = list((in_order | {one.spec.field: one for one in sure}).values())
         if full := [expr for one in made if one.doubt is None for expr in one.columns]:

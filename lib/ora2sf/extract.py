@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import polars as pl
 import pyarrow as pa
 
-from ora2sf.batches import BatchWriter, RejectedFile, without_rows
+from ora2sf.batches import BatchWriter, Lines, RejectedFile, without_rows
 from ora2sf.convert import Converted, Converter, Rejected
 from ora2sf.errors import ConversionError, RunFolderError
 from ora2sf.fields import DecimalField
@@ -124,8 +124,6 @@ def extract(
         kept=SourceFile(data, config.table, schema, padded) if keep_source else None,
     )  # fmt: skip
     sql, binds = portion.select(config)
-    # the thread that opens a file lives until all files are closed: isal stops writing for one that has ended, and
-    # whoever closes the file then waits for ever (igzip_threaded.py: _calling_thread)
     with ThreadPoolExecutor(1, thread_name_prefix="stage") as stager, stage.abandoned_on_failure():
         tables = source.batches(sql, schema, binds=binds)
         sample = _stage_all(convert, stage, stager, tables, read)
@@ -153,8 +151,8 @@ def _stage_all(
     """Converts and stages everything, and keeps the first rows to show them."""
     sample = Sample()
 
-    def made(rows: pl.DataFrame, first_row: int) -> tuple[Converted, _Ahead]:
-        done = convert.convert(rows, first_row)
+    def made(table: pa.Table, first_row: int) -> tuple[Converted, _Ahead]:
+        done = convert.convert(pl.DataFrame(table), first_row)
         return done, stage.ahead(done.staged)
 
     def staged(table: pa.Table, work: tuple[Converted, _Ahead]) -> None:
@@ -170,7 +168,7 @@ def _stage_all(
 
 def in_order(
     tables: Iterator[pa.Table],
-    make: Callable[[pl.DataFrame, int], _Made],
+    make: Callable[[pa.Table, int], _Made],
     take: Callable[[pa.Table, _Made], object],
     taker: ThreadPoolExecutor,
     read: Callable[[int], object] = lambda _: None,
@@ -191,10 +189,9 @@ def in_order(
         pending: deque[Future[None]] = deque()
         try:
             for table in tables:
-                rows = pl.DataFrame(table)
-                pending.append(taker.submit(taken, table, makers.submit(make, rows, first_row)))
-                first_row += rows.height
-                read(rows.height)
+                pending.append(taker.submit(taken, table, makers.submit(make, table, first_row)))
+                first_row += table.num_rows
+                read(table.num_rows)
                 if len(pending) > _AHEAD:
                     pending.popleft().result()
         finally:
@@ -207,7 +204,7 @@ class _Ahead(NamedTuple):
     """What can be made of converted rows before their turn to be staged comes."""
 
     look: Look
-    lines: list[bytes]
+    lines: list[Lines]
 
 
 class _Stage:

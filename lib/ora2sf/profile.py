@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import polars as pl
+from polars import selectors as cs
 
 from ora2sf.fields import (
     SET_NULL,
@@ -30,6 +31,7 @@ KEPT_HASHES = 4_096
 ERROR_PERCENT = 1.6
 _HASHES = 2.0**64
 _SEED = 7
+_NO_HASHES = pl.Series(dtype=pl.UInt64)
 _NO_VALUE = pl.Series([None], dtype=pl.String).hash(_SEED)[0]
 #: Most values of one field that are counted one by one.
 MOST_COUNTED = 2_000
@@ -64,7 +66,7 @@ class FieldProfile:
     counted: Counter[str] = field(default_factory=Counter)
     uncounted: int = 0
     in_full: bool = True
-    _smallest: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+    _smallest: pl.Series = field(default_factory=lambda: _NO_HASHES)
     _fresh: list[pl.Series] = field(default_factory=list)
 
     @property
@@ -174,19 +176,28 @@ class Profiler:
         self.fields = [FieldProfile(spec) for spec in self._config.fields]
 
     def look(self, rows: pl.DataFrame) -> Look:
-        """What a batch holds; threads may look at several side by side."""
+        """What a batch holds; threads may look at several side by side.
+
+        In few calls of polars: each of them waits for the interpreter's lock, which the driver holds while it decodes.
+        """
         if not rows.height:
             return []
-        few = [one.spec.field for one in self.fields if self._in_full and one.bound is None]
+        bounds = {one.spec.field: one.bound for one in self.fields} if self._in_full else {}
+        few = [name for name, bound in bounds.items() if bound is None]
         many = [one.spec.field for one in self.fields if one.spec.field not in few]
         numbers = (self._numbers[name] for name in many if name in self._numbers)
         values = rows.select(*self._values, *numbers)
         out = values.select(
+            *self._nulls,
             *(pl.col(name).unique().implode() for name in few),
             *(one for name in many for one in self._of_many[name]),
         )
         out = out.with_columns(one for name in few for one in self._of_few[name])
-        return [self._seen(out, profile, values) for profile in self.fields]
+        if small := [name for name in many if name in bounds]:
+            hashes = values.select(pl.col(name).hash(_SEED) for name in small)
+            out = out.hstack(hashes.select(_small(name, bounds[name]) for name in small))
+        found = out.select(~cs.list(), cs.list().list.len()).row(0, named=True)
+        return [self._seen(profile, values, out, found) for profile in self.fields]
 
     def add(self, look: Look) -> None:
         """Adds what :meth:`look` found."""
@@ -196,6 +207,10 @@ class Profiler:
     @cached_property
     def _values(self) -> list[pl.Expr]:
         return [_value(spec).alias(spec.field) for spec in self._config.fields]
+
+    @cached_property
+    def _nulls(self) -> list[pl.Expr]:
+        return [pl.col(spec.field).null_count().alias(f"{spec.field}.nulls") for spec in self._config.fields]
 
     @cached_property
     def _numbers(self) -> dict[str, pl.Expr]:
@@ -209,12 +224,13 @@ class Profiler:
         found = {}
         for spec in self._config.fields:
             value = pl.col(spec.field).explode()
-            found[spec.field] = self._wanted(spec, value, _number(spec, value))
+            hashes = value.hash(_SEED).implode().alias(f"{spec.field}.hashes")
+            found[spec.field] = [*self._wanted(spec, value, _number(spec, value)), hashes]
         return found
 
     @cached_property
     def _of_many(self) -> dict[str, list[pl.Expr]]:
-        """Field → what is looked for in all of its values."""
+        """Field → what is looked for in all of its values, beside the smallest hashes."""
         found = {}
         for spec in self._config.fields:
             typed = pl.col(f"{spec.field}.number" if spec.field in self._numbers else spec.field)
@@ -224,34 +240,36 @@ class Profiler:
     def _wanted(self, spec: AnyField, value: pl.Expr, typed: pl.Expr) -> list[pl.Expr]:
         wanted = {}
         if self._in_full:
-            wanted = {"least": typed.min(), "most": typed.max(), "hashes": value.hash(_SEED).implode()}
+            wanted = {"least": typed.min(), "most": typed.max()}
         if not isinstance(spec, _PLAIN):
             wanted["longest"] = value.str.len_chars().max()
         return [found.alias(f"{spec.field}.{name}") for name, found in wanted.items()]
 
-    def _seen(self, out: pl.DataFrame, profile: FieldProfile, values: pl.DataFrame) -> _Seen:
-        name, text = profile.spec.field, not isinstance(profile.spec, _PLAIN)
-        value = values[name]
-        nulls = value.null_count()
-        longest = int(out[f"{name}.longest"][0] or 0) if text else 0
+    def _seen(
+        self, profile: FieldProfile, values: pl.DataFrame, out: pl.DataFrame, found: dict[str, Any]
+    ) -> _Seen:
+        name = profile.spec.field
+        longest, nulls = int(found.get(f"{name}.longest") or 0), int(found[f"{name}.nulls"])
         kept = self._kept.get(name, longest)
+        hashes = _NO_HASHES
+        if found.get(f"{name}.hashes"):
+            hashes = out[f"{name}.hashes"][0]
+            hashes = hashes.filter(hashes != _NO_VALUE) if nulls else hashes
         return _Seen(
-            rows=len(value),
+            rows=values.height,
             nulls=nulls,
-            least=out[f"{name}.least"][0] if self._in_full else None,
-            most=out[f"{name}.most"][0] if self._in_full else None,
+            least=found.get(f"{name}.least"),
+            most=found.get(f"{name}.most"),
             longest=longest,
-            too_long=int((value.str.len_chars() > kept).sum()) if longest > kept else 0,
-            counted=_counts(value) if name in self._counted else [],
-            hashes=_small(out[f"{name}.hashes"][0], profile.bound, nulls) if self._in_full else None,
+            too_long=int((values[name].str.len_chars() > kept).sum()) if longest > kept else 0,
+            counted=_counts(values[name]) if name in self._counted else [],
+            hashes=hashes if self._in_full else None,
         )
 
 
-def _small(hashes: pl.Series, bound: int | None, nulls: int) -> pl.Series:
+def _small(name: str, bound: int | None) -> pl.Expr:
     """The hashes that may still be among the smallest: nearly none of a field with many values."""
-    if bound is not None:
-        hashes = hashes.filter(hashes < bound)
-    return hashes.filter(hashes != _NO_VALUE) if nulls else hashes
+    return pl.col(name).filter(pl.col(name) < bound).implode().alias(f"{name}.hashes")
 
 
 def _value(spec: AnyField) -> pl.Expr:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import random
+import zlib
 from pathlib import Path
 
 import polars as pl
@@ -121,6 +122,19 @@ def test_lines_that_were_made_ahead_give_the_same_files(tmp_path, batch_size, pi
     assert write_ahead(tmp_path, rows, batch_size, piece=piece) == wanted
 
 
+@pytest.mark.parametrize("batch_size", [40_000, 300])
+def test_a_file_is_one_member_of_gzip_that_any_reader_takes(tmp_path, batch_size):
+    (first, *_) = batches = write_ahead(tmp_path, numbered(50_001), batch_size)
+    for batch in batches:
+        reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        text = reader.decompress(
+            (tmp_path / batch.file).read_bytes()
+        )  # compares length and CRC-32 with what the file says
+        assert (reader.eof, reader.unused_data, len(text)) == (True, b"", batch.bytes)
+        assert hashlib.sha256(text).hexdigest() == batch.sha256
+    assert first.rows == batch_size
+
+
 def test_lines_that_were_made_ahead_keep_to_the_limit_of_bytes(tmp_path):
     rows = numbered(50_001)
     batches = write_ahead(tmp_path, rows, 20_000, max_bytes=123_456)
@@ -149,8 +163,11 @@ def test_no_batch_passes_the_limit_of_bytes_and_no_row_is_lost(tmp_path_factory,
 
 
 def test_a_row_that_no_batch_can_hold_is_named(tmp_path):
+    writer = BatchWriter(tmp_path, "t", ("Key__c", "V__c"), "Key__c", 10, 300)
     with pytest.raises(RunFolderError, match="The row with key 00000 has 507 bytes"):
-        write(tmp_path, numbered(1, width=500), 10, max_bytes=300)
+        writer.add(numbered(1, width=500))
+    writer.abandon()
+    assert not list(tmp_path.glob("*.gz"))
 
 
 def test_a_large_batch_is_written_whole(tmp_path):

@@ -326,6 +326,16 @@ def test_a_number_read_as_text_has_no_trailing_zeros(values):
 # dates
 
 days = st.dates(dt.date(1, 1, 1), dt.date(9999, 12, 31))
+
+
+def test_a_table_whose_key_alone_is_a_time_is_converted():
+    made = config(key=("D",))
+    frame = pl.DataFrame({"D": [dt.datetime(2024, 5, 1, 12), None]})
+    done = Converter(made, dict(frame.schema), frozenset()).convert(frame, 1)
+    assert done.staged["Key__c"].to_list() == ["2024-05-01T12:00:00"]
+    assert [(one.row, one.rule) for one in done.rejected] == [(2, "empty key")]
+
+
 moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9998, 12, 31)).map(
     lambda m: m.replace(microsecond=0)
 )

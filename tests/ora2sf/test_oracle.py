@@ -329,6 +329,10 @@ def test_a_frozen_session_sees_one_moment_while_others_write(connect, table, run
     assert frozen.count(count) == 2
 
 
+def test_a_session_asks_for_packets_of_64_kib(source):
+    assert source._db.sdu == 65_535
+
+
 def test_the_source_ends_its_session_when_its_block_ends(server, connect):
     with connect() as source:
         assert source.count("select count(*) from dual") == 1
