@@ -314,20 +314,32 @@ class Ledger:
                 f"{path.resolve().as_uri()}?mode={mode}", isolation_level=None, check_same_thread=False, timeout=30, uri=True
             )  # fmt: skip
             self._db.row_factory = sqlite3.Row
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            version = self._version()
             if version == 0 and not read_only:
-                self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA.format(version=_VERSION)}COMMIT;")
+                version = self._create()
         except sqlite3.Error as error:
             raise RunFolderError(
                 f"The ledger {path} cannot be opened: {error}.",
                 "Check the disk and the permissions of the run's folder; a damaged ledger needs a new run_id.",
             ) from None
-        if version not in ({_VERSION} if read_only else {0, _VERSION}):
+        if version != _VERSION:
             self.close()
             raise RunFolderError(
                 f"The ledger {path} has version {version}; this program writes version {_VERSION}.",
                 "Go on with the program that began this run, or use a new run_id.",
             )
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _create(self) -> int:
+        """Writes the tables, unless another process was faster; returns the version that is there then."""
+        self._db.execute("BEGIN IMMEDIATE")
+        if not self._version():
+            for statement in _SCHEMA.format(version=_VERSION).split(";"):
+                self._db.execute(statement)
+        self._db.execute("COMMIT")
+        return self._version()
 
     def __enter__(self) -> Self:
         return self

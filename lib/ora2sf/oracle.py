@@ -21,6 +21,7 @@ import oracledb
 import pyarrow as pa
 
 from ora2sf.connections import Connection
+from ora2sf.deadline import NoAnswerInTime, within
 from ora2sf.errors import (
     AuthenticationError,
     ConnectionFieldError,
@@ -35,6 +36,8 @@ FETCH_ROWS = 20_000
 #: The same where a column may hold texts of any length.
 FETCH_ROWS_OF_LOBS = 500
 _CONNECT_TIMEOUT = 20.0
+#: Seconds for the whole sign-in; the driver itself waits for ever for one who takes the connection and says nothing.
+_SIGN_IN_TIMEOUT = 120.0
 #: Bytes of a packet to ask for, the most that every release knows; the server takes less if its own setting is less
 #: (Oracle Net Services Administrator's Guide: Configuring Session Data Unit).
 _SDU = 65_535
@@ -109,11 +112,22 @@ class OracleSource:
             "password": connection.need("password", "the password"),
         }
         security = _security(connection)
-        with self._translated("sign in"):
-            _choose_mode(connection)
-            self._db = oracledb.connect(
-                dsn=self._where, tcp_connect_timeout=_CONNECT_TIMEOUT, sdu=_SDU, **login, **security
-            )
+        given: dict[str, Any] = {
+            "dsn": self._where,
+            "tcp_connect_timeout": _CONNECT_TIMEOUT,
+            "sdu": _SDU,
+            **login,
+            **security,
+        }
+        try:
+            with self._translated("sign in"):
+                _choose_mode(connection)
+                self._db = within(_SIGN_IN_TIMEOUT, lambda: oracledb.connect(**given))
+        except NoAnswerInTime:
+            raise SourceUnavailable(
+                f"Oracle ({self._name}, {self._where}) took the connection and did not answer the sign-in in {_SIGN_IN_TIMEOUT:g} seconds.",
+                "Check that host and port are those of a listener, that the database is not overloaded, and firewalls between.",
+            ) from None
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
 
 
+def test_any_number_that_create_a_ledger_at_one_moment_have_the_same(path):
+    for _ in range(10):
+        path.unlink(missing_ok=True)
+        together = threading.Barrier(8)
+
+        def create(number: int, together=together) -> None:
+            together.wait()
+            with Ledger(path) as ledger:
+                ledger.record(f"of_{number}", number)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(create, range(8)))
+        with Ledger(path, read_only=True) as ledger:
+            assert [ledger.setting(f"of_{number}") for number in range(8)] == [str(n) for n in range(8)]
+
+
 @pytest.fixture
 def ledger(path: Path):
     with Ledger(path) as opened:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import json
 import socket
+import threading
 import time
 from decimal import Decimal
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from fakeoracle import serve
+from ora2sf import oracle
 from ora2sf.connections import get_connection
 from ora2sf.errors import AuthenticationError, ConnectionFieldError, SourceError, SourceUnavailable
 from ora2sf.oracle import OracleSource
@@ -327,6 +330,19 @@ def test_a_frozen_session_sees_one_moment_while_others_write(connect, table, run
     assert read(frozen, "select * from T", N=pa.decimal128(38, 0)) == [{"N": Decimal(1)}]
     frozen.freeze()
     assert frozen.count(count) == 2
+
+
+@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_listener_that_takes_the_connection_and_says_nothing_does_not_hang_the_run(connect, monkeypatch):
+    monkeypatch.setattr(oracle, "_SIGN_IN_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        refused = refusal(SourceUnavailable, connect, port=silent.getsockname()[1])
+    for thread in threading.enumerate():
+        if thread.name == "asking":
+            thread.join(10)
+    gc.collect()
+    assert "did not answer the sign-in in 0.3 seconds" in refused.what
+    assert "host and port" in refused.next_step
 
 
 def test_a_session_asks_for_packets_of_64_kib(source):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, TypeVar
 
+from ora2sf.deadline import NoAnswerInTime, within
 from ora2sf.errors import Ora2sfError
 from ora2sf.redaction import Redactor
 
@@ -44,10 +44,6 @@ class Check:
     def as_json(self) -> dict[str, str]:
         """Its fields."""
         return asdict(self)
-
-
-class NoAnswerInTime(Exception):
-    """A question was not answered in :data:`PATIENCE` seconds."""
 
 
 class Checklist:
@@ -99,25 +95,9 @@ class Checklist:
 
 
 def in_time(ask: Callable[[], Found]) -> Found:
-    """What ``ask`` returns or raises; it goes on in a thread of its own, which is left behind when it takes too long.
+    """What ``ask`` returns or raises.
 
     Raises:
         NoAnswerInTime: it takes longer than :data:`PATIENCE`.
     """
-    found: list[Found] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(ask())
-        except BaseException as error:  # noqa: BLE001 - raised again where it was asked
-            raised.append(error)
-
-    asking = threading.Thread(target=run, daemon=True, name="doctor")
-    asking.start()
-    asking.join(PATIENCE)
-    if raised:
-        raise raised[0]
-    if not found:
-        raise NoAnswerInTime
-    return found[0]
+    return within(PATIENCE, ask)

@@ -10,7 +10,8 @@ import ssl
 from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
-from ora2sf.doctor.findings import Checklist, NoAnswerInTime, in_time
+from ora2sf.deadline import NoAnswerInTime
+from ora2sf.doctor.findings import Checklist, in_time
 
 #: Seconds for a connection, and for each answer in a handshake.
 SECONDS = 10.0

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 
 from ora2sf.connections import ORACLE_EXTRAS, PLACEHOLDER, Connection, get_connection
+from ora2sf.deadline import NoAnswerInTime
 from ora2sf.doctor import network
-from ora2sf.doctor.findings import Checklist, NoAnswerInTime, in_time
+from ora2sf.doctor.findings import Checklist, in_time
 from ora2sf.errors import ConnectionFieldError, Ora2sfError, SourceError
 from ora2sf.oracle import OracleSource, SourceColumn, addresses, trusted
 from ora2sf.tables import TableConfig

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ora2sf.connections import SALESFORCE_EXTRAS, Connection, get_connection
+from ora2sf.deadline import NoAnswerInTime
 from ora2sf.doctor import network
-from ora2sf.doctor.findings import Checklist, NoAnswerInTime, in_time
+from ora2sf.doctor.findings import Checklist, in_time
 from ora2sf.doctor.source import usable
 from ora2sf.errors import AuthenticationError, NotFoundError, Ora2sfError, TargetError
 from ora2sf.fields import LookupField
