@@ -101,7 +101,7 @@ def share(number: object, most: float) -> str:
         return ""
     part = f"{100 * number / most:.1f}%"
     return (
-        f"min-width:8em;background:linear-gradient(to right, rgba(0,114,178,.28) {part}, transparent {part});"
+        f"min-width:6em;background:linear-gradient(to right, rgba(0,114,178,.28) {part}, transparent {part});"
     )
 
 
@@ -134,7 +134,7 @@ def _is_number(column: pd.Series[Any]) -> bool:
 def _form(text: str) -> str:
     if len(text) <= _UNBROKEN:
         return "white-space:nowrap;"
-    return "min-width:12em;" if len(text) > _LONG and " " in text else ""
+    return "min-width:10em;" if len(text) > _LONG and " " in text else ""
 
 
 def soft(text: str) -> str:
