@@ -66,10 +66,10 @@ def _notebooks(browser: Browser, outputs: Path) -> list[str]:
 def _campaign(outputs: Path) -> None:
     """A campaign of some tables, planned, frozen and carried out."""
     print(f"{CAMPAIGN}: {', '.join(TABLES)}", flush=True)
-    for line in (["plan", CAMPAIGN, "--tables", *TABLES], ["plan", CAMPAIGN, "--freeze"], ["run", CAMPAIGN]):
-        ended = subprocess.run([sys.executable, "-m", "ora2sf", *line, "--outputs", str(outputs)], stdout=subprocess.DEVNULL, check=False)  # fmt: skip
-        if ended.returncode not in {0, 3}:  # the source has rows that no org takes, which 3 says
-            raise SystemExit(f"ora2sf {' '.join(line)} ended with {ended.returncode}.")
+    line = ["run", *TABLES, "--run-id", CAMPAIGN, "--outputs", str(outputs)]
+    ended = subprocess.run([sys.executable, "-m", "ora2sf", *line], stdout=subprocess.DEVNULL, check=False)
+    if ended.returncode not in {0, 3}:  # the source has rows that no org takes, which 3 says
+        raise SystemExit(f"ora2sf {' '.join(line)} ended with {ended.returncode}.")
 
 
 def _reports(browser: Browser, outputs: Path) -> list[str]:
