@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ora2sf.errors import TableFileError
-from ora2sf.fields import LookupField
+from ora2sf.fields import KeyField, LookupField
 from ora2sf.tables import DECIDE, TABLE_NAME, TableConfig
 
 
@@ -137,12 +137,23 @@ class Catalog:
                         f"by {first.external_id_field}: use one external id field"
                     )
                     yield Finding(other.table, "problem", text)
+                elif _joined_otherwise(first.key, other.key):
+                    text = (
+                        f"joins the key of {other.object} with {other.key.separator!r}, and {first.table} joins it with "
+                        f"{first.key.separator!r}: a row of both would become two records"
+                    )
+                    yield Finding(other.table, "warning", text)
 
     def _by_object(self) -> defaultdict[str, list[TableConfig]]:
         found: defaultdict[str, list[TableConfig]] = defaultdict(list)
         for config in self.in_order():
             found[config.object.casefold()].append(config)
         return found
+
+
+def _joined_otherwise(one: KeyField, other: KeyField) -> bool:
+    """Whether the same columns make two keys of one row."""
+    return len(one.columns) == len(other.columns) > 1 and one.separator != other.separator
 
 
 def read_catalog(folder: Path) -> Catalog:

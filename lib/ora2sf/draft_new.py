@@ -135,7 +135,7 @@ class _Drafting:
             Key("type", "key"),
             Key("columns", [one.alias for one in columns], note),
         ]
-        keys += self._separator(columns)
+        keys += self._separator(columns, external_id["name"])
         length = length_of(external_id, 255)
         longest = sum(one.length or 40 for one in columns) + len(columns) - 1
         if length and columns and all(one.is_text for one in columns) and longest > int(str(length[0].value)):
@@ -166,10 +166,23 @@ class _Drafting:
             )
         return found
 
-    def _separator(self, columns: Sequence[Column]) -> list[Key]:
-        """One that keeps keys apart: any, if all columns but one are numbers."""
+    def _separator(self, columns: Sequence[Column], external_id: str) -> list[Key]:
+        """That of a table file that fills the same object; else one that keeps keys apart: any, if all columns but one are numbers."""
         if len(columns) < 2:
             return []
+        for config in self._known:
+            same = (config.object.casefold(), config.external_id_field) == (
+                self._describe.name.casefold(),
+                external_id,
+            )
+            if same and len(config.key.columns) == len(columns):
+                return [
+                    Key(
+                        "separator",
+                        config.key.separator,
+                        f"as in {config.table}, which fills the same object",
+                    )
+                ]
         texts = [one.name for one in columns if not one.is_number]
         if len(texts) < 2:
             return [Key("separator", "_")]

@@ -257,6 +257,17 @@ def test_one_object_has_one_external_id_field(run: Run) -> None:
     assert out.count("problem  ") == 1
 
 
+def test_one_object_has_keys_that_are_joined_in_one_way(run: Run) -> None:
+    for name, separator in {"a": "_", "b": "|", "c": "_"}.items():
+        table(name, object="Sale__c")
+        path = Path("tables", f"{name}.toml")
+        path.write_text(path.read_text().replace('["K"]', f'["K", "L"]\nseparator = "{separator}"'))
+    status, out = checked(run)
+    wanted = "warning  b: joins the key of Sale__c with '|', and a joins it with '_': a row of both would become two records\n"
+    assert wanted in out
+    assert (status, out.count("warning  ")) == (Exit.COMPLETE, 1)
+
+
 def test_a_file_that_no_notebook_could_name_is_a_problem(run: Run) -> None:
     table("with-dash", object="X__c")
     assert "problem  with-dash: the notebooks take only letters, digits and _" in checked(run)[1]

@@ -344,6 +344,20 @@ def test_a_unique_index_whose_columns_may_be_empty_is_taken_and_marked(new: Run)
     assert 'columns = ["A", "B"]           # decide: unique, but may be empty: A, B' in out
 
 
+def test_a_key_is_joined_as_by_another_table_file_that_fills_the_same_object(
+    new: Run, tmp_path: Path
+) -> None:
+    drafted = new("TMS.LOOSE", "--object", "Maker__c")[1]
+    assert 'separator = "|"' in drafted
+    other = tmp_path / "tables" / "other.toml"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text(
+        drafted.replace('table = "loose"', 'table = "other"').replace('"|"', '"~"'), encoding="utf-8"
+    )
+    out = new("TMS.LOOSE", "--object", "Maker__c")[1]
+    assert re.search(r'separator = "~" +# decide: as in other, which fills the same object', out)
+
+
 def test_a_key_that_is_never_empty_comes_before_one_that_may_be(sales: Table) -> None:
     table = replace(sales, keys=(("PART",), ("SALE_NO",)), references=())
     assert 'columns = ["SALE_NO"]\n' in draft_new(table, described("Sale__c"), Wished("sales")).text
