@@ -92,6 +92,7 @@ def test_the_journal_hears_of_each_act_in_order(org, loader, make_file):
         def __getattribute__(self, name):
             return lambda *_given: heard.append(name)
 
+    org.change(job_delay=0.3)  # so that the job is not at its end when it is first looked at
     loader.load_file(make_file(), Heard())
     assert heard == ["intended", "created", "uploaded", "closing", "closed", "ended", "fetched"]
 
