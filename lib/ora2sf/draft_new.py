@@ -170,19 +170,14 @@ class _Drafting:
         """That of a table file that fills the same object; else one that keeps keys apart: any, if all columns but one are numbers."""
         if len(columns) < 2:
             return []
-        for config in self._known:
-            same = (config.object.casefold(), config.external_id_field) == (
-                self._describe.name.casefold(),
-                external_id,
+        for other in self._known:
+            fills = (
+                other.object.casefold() == self._describe.name.casefold()
+                and other.table != self._wished.table
             )
-            if same and len(config.key.columns) == len(columns):
-                return [
-                    Key(
-                        "separator",
-                        config.key.separator,
-                        f"as in {config.table}, which fills the same object",
-                    )
-                ]
+            if fills and other.external_id_field == external_id and len(other.key.columns) == len(columns):
+                note = f"as in {other.table}, which fills the same object"
+                return [Key("separator", other.key.separator, note)]
         texts = [one.name for one in columns if not one.is_number]
         if len(texts) < 2:
             return [Key("separator", "_")]
